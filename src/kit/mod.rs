@@ -1,0 +1,2 @@
+//! What every stratum stands on: configuration, time, ids, secrets, errors, the database and HTTP. Knows no domain word.
+pub mod db;

@@ -1,0 +1,2 @@
+//! Chancery: an identity server for AI agents over Postgres. `ARCHITECTURE.md` walks through it.
+pub mod kit;
