@@ -1,3 +1,16 @@
 //! Chancery: an identity server for AI agents over Postgres. `ARCHITECTURE.md` walks through it.
-pub mod cli;
 pub mod kit;
+
+pub mod access;
+pub mod agents;
+pub mod api_keys;
+pub mod audit;
+pub mod keys;
+pub mod policies;
+pub mod tenancy;
+pub mod tokens;
+
+pub mod oauth;
+
+pub mod cli;
+pub mod router;

@@ -1,3 +1,12 @@
-//! What every stratum stands on: configuration, time, ids, secrets, errors, the database and HTTP. Knows no domain word.
+//! What every stratum stands on: configuration, time, ids, secrets, errors, the database and HTTP. Knows no domain
+//! word.
+pub mod app;
+pub mod clock;
 pub mod config;
+pub mod cx;
 pub mod db;
+pub mod error;
+pub mod http;
+pub mod ids;
+pub mod metrics;
+pub mod secret;

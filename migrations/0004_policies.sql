@@ -1,0 +1,20 @@
+create table credential_policies (
+    id uuid primary key,
+    account_id text not null,
+    project_id text not null,
+    name text not null,
+    description text not null default '',
+    max_ttl_seconds integer not null check (max_ttl_seconds > 0),
+    allowed_grant_types text[] not null,
+    allowed_scopes text[],
+    required_trust_level text not null default '',
+    required_attestation text not null default '',
+    max_delegation_depth integer not null default 0 check (max_delegation_depth >= 0),
+    is_active boolean not null default true,
+    source text not null default '',
+    source_key text not null default '',
+    expires_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    constraint credential_policies_name_key unique (account_id, project_id, name)
+);

@@ -1,0 +1,36 @@
+-- Agents, applications, MCP servers and services. A change of epoch ends every credential issued before it.
+create table identities (
+    id uuid primary key,
+    account_id text not null,
+    project_id text not null,
+    external_id text not null,
+    wimse_uri text not null,
+    name text not null,
+    identity_type text not null check (identity_type in ('agent', 'application', 'mcp_server', 'service')),
+    sub_type text not null default '',
+    trust_level text not null check (trust_level in ('unverified', 'verified_third_party', 'first_party')),
+    status text not null check (status in ('discovered', 'pending', 'active', 'suspended', 'deactivated', 'expired')),
+    origin text not null default 'native',
+    owner_user_id text not null default '',
+    allowed_scopes text[],
+    public_key_pem text,
+    public_key_thumbprint text,
+    framework text not null default '',
+    version text not null default '',
+    publisher text not null default '',
+    description text not null default '',
+    capabilities jsonb not null default '[]',
+    labels jsonb not null default '{}',
+    metadata jsonb not null default '{}',
+    credential_policy_id uuid not null,
+    expires_at timestamptz,
+    epoch integer not null default 0,
+    created_by text not null default '',
+    updated_by text not null default '',
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    constraint identities_external_id_key unique (account_id, project_id, external_id),
+    constraint identities_wimse_uri_key unique (wimse_uri)
+);
+create index identities_newest on identities (account_id, project_id, created_at desc, id desc);
+create index identities_by_owner on identities (account_id, owner_user_id);

@@ -1,0 +1,66 @@
+//! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
+//! them.
+mod holder;
+mod lifecycle;
+mod public_key;
+mod register;
+mod store;
+mod types;
+mod update;
+
+pub mod routes;
+
+pub use holder::Holder;
+pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};
+pub use register::{NewAgent, Registered, register};
+pub use store::Filter;
+pub use types::{Agent, IdentityType, Status, TrustLevel};
+pub use update::{AgentPatch, update};
+
+use uuid::Uuid;
+
+use crate::kit::cx::Cx;
+use crate::kit::error::{Kind, Result, refuse};
+use crate::kit::http::page::Page;
+
+/// One agent of the tenant.
+pub async fn get(cx: &mut Cx, id: Uuid) -> Result<Agent> {
+    store::get(cx, id).await?.ok_or_else(unknown)
+}
+
+/// A page of the tenant's agents, newest first, and the number of all that match.
+pub async fn list(cx: &mut Cx, filter: &Filter, page: Page) -> Result<(Vec<Agent>, i64)> {
+    Ok(store::list(cx, filter, page).await?)
+}
+
+/// How many generations of parents a list resolves.
+const GENERATIONS: usize = 8;
+
+/// The agents that those given name as their parents in `metadata.parent_external_id`, and theirs in turn.
+pub async fn parents(cx: &mut Cx, of: &[Agent]) -> Result<Vec<Agent>> {
+    let parent = |agent: &Agent| agent.metadata.get("parent_external_id")?.as_str().map(str::to_owned);
+    let mut seen: Vec<String> = of.iter().map(|agent| agent.external_id.clone()).collect();
+    let mut wanted: Vec<String> = of.iter().filter_map(parent).collect();
+    let mut parents = Vec::new();
+    for _ in 0..GENERATIONS {
+        wanted.retain(|external_id| !seen.contains(external_id));
+        if wanted.is_empty() {
+            break;
+        }
+        let found = store::by_external_ids(cx, &wanted).await?;
+        seen.append(&mut wanted);
+        wanted = found.iter().filter_map(parent).collect();
+        parents.extend(found);
+    }
+    Ok(parents)
+}
+
+/// Locks the agent's row until the transaction ends, so that changes of one agent come one after the other.
+async fn lock(cx: &mut Cx, id: Uuid) -> Result<Agent> {
+    store::lock(cx, id).await?.ok_or_else(unknown)
+}
+
+/// Another tenant's agent and no agent at all are the same answer.
+fn unknown() -> crate::kit::error::Error {
+    refuse(Kind::NotFound, "there is no agent with this id")
+}

@@ -1,0 +1,176 @@
+//! `/agents/register` and `/agents/registry`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use serde::Serialize;
+use serde_json::json;
+
+use super::types::{IdentityType, TrustLevel};
+use super::{Agent, AgentPatch, Filter, NewAgent, Status};
+use crate::access::{Admin, ManageIdentities};
+use crate::agents;
+use crate::audit::Event;
+use crate::kit::app::App;
+use crate::kit::error::{Kind, Result, refuse_at};
+use crate::kit::http::extract::{Id, Json, Query};
+use crate::kit::http::page::Page;
+use crate::kit::http::problem::Problem;
+use crate::kit::secret::Secret;
+
+/// The routes of agents, relative to a mount.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/agents/register", post(register))
+        .route("/agents/registry", get(list))
+        .route("/agents/registry/{id}", get(read).patch(update).delete(delete))
+        .route("/agents/registry/{id}/activate", post(activate))
+        .route("/agents/registry/{id}/deactivate", post(deactivate))
+        .route("/agents/registry/{id}/rotate-key", post(rotate_key))
+}
+
+/// An agent with a key that is shown this once.
+#[derive(Debug, Serialize)]
+struct WithKey {
+    identity: Agent,
+    api_key: String,
+}
+
+impl WithKey {
+    fn new(identity: Agent, api_key: &Secret) -> axum::Json<Self> {
+        axum::Json(Self { identity, api_key: api_key.expose().to_owned() })
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct AgentList {
+    agents: Vec<Agent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parents: Option<Vec<Agent>>,
+    total: i64,
+    limit: i64,
+    offset: i64,
+}
+
+async fn register(
+    State(app): State<Arc<App>>,
+    mut admin: Admin<ManageIdentities>,
+    Json(new): Json<NewAgent>,
+) -> Result<(StatusCode, axum::Json<WithKey>), Problem> {
+    let facts = json!({ "external_id": new.external_id.chars().take(255).collect::<String>() });
+    let result = agents::register(&app, &mut admin.cx, new).await;
+    let id = result.as_ref().map(|registered| registered.agent.id.to_string()).unwrap_or_default();
+    let event = Event::new("agent.registered", "agent", id).with(facts);
+    let registered = admin.finish(event, result).await?;
+    Ok((StatusCode::CREATED, WithKey::new(registered.agent, &registered.api_key)))
+}
+
+async fn list(mut admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {
+    let page = Page::of(&query)?;
+    let filter = filter(&query)?;
+    let (agents, total) = agents::list(&mut admin.cx, &filter, page).await?;
+    let parents = match query.flag("include_parents")? {
+        Some(true) => Some(agents::parents(&mut admin.cx, &agents).await?),
+        _ => None,
+    };
+    let list = AgentList { agents, parents, total, limit: page.limit, offset: page.offset };
+    Ok(axum::Json(admin.read(Ok(list)).await?))
+}
+
+async fn read(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let result = agents::get(&mut admin.cx, id).await;
+    Ok(axum::Json(admin.read(result).await?))
+}
+
+async fn update(
+    State(app): State<Arc<App>>,
+    mut admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    Json(patch): Json<AgentPatch>,
+) -> Result<axum::Json<Agent>, Problem> {
+    let event = Event::new("agent.updated", "agent", id).with(patch.members());
+    let result = agents::update(&app, &mut admin.cx, id, patch).await;
+    Ok(axum::Json(admin.finish(event, result).await?))
+}
+
+async fn delete(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let result = agents::delete(&mut admin.cx, id).await;
+    Ok(axum::Json(admin.finish(Event::new("agent.deleted", "agent", id), result).await?))
+}
+
+async fn activate(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let result = agents::activate(&mut admin.cx, id).await;
+    Ok(axum::Json(admin.finish(Event::new("agent.activated", "agent", id), result).await?))
+}
+
+async fn deactivate(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let result = agents::deactivate(&mut admin.cx, id).await;
+    Ok(axum::Json(admin.finish(Event::new("agent.deactivated", "agent", id), result).await?))
+}
+
+async fn rotate_key(
+    State(app): State<Arc<App>>,
+    mut admin: Admin<ManageIdentities>,
+    Id(id): Id,
+) -> Result<axum::Json<WithKey>, Problem> {
+    let result = agents::rotate_key(&app, &mut admin.cx, id).await;
+    let (agent, key) = admin.finish(Event::new("agent.key_rotated", "agent", id), result).await?;
+    Ok(WithKey::new(agent, &key))
+}
+
+fn filter(query: &Query) -> Result<Filter> {
+    let (metadata_key, metadata) = match query.one("metadata")? {
+        Some(text) if text.contains(':') => (None, Some(pair("metadata", text)?)),
+        key => (key.map(str::to_owned), None),
+    };
+    let code_agent = match query.one("identity_class")? {
+        None => None,
+        Some("custom") => Some(false),
+        Some("code_agent") => Some(true),
+        Some(other) => {
+            let why = "identity_class is custom or code_agent";
+            return Err(refuse_at(Kind::InvalidRequest, why, "query.identity_class", other));
+        }
+    };
+    Ok(Filter {
+        identity_types: words::<IdentityType>(query, "identity_type")?,
+        statuses: words::<Status>(query, "status")?,
+        trust_levels: words::<TrustLevel>(query, "trust_level")?,
+        label: query.one("label")?.map(|text| pair("label", text)).transpose()?,
+        product: query.one("product")?.map(|product| json!({ "product": product })),
+        metadata_key,
+        metadata,
+        is_active: query.flag("is_active")?,
+        search: query.one("search")?.map(str::to_owned),
+        code_agent,
+        origin: query.one("origin")?.map(str::to_owned),
+        owner_user_id: query.one("owner_user_id")?.map(str::to_owned),
+        ownerless: query.flag("ownerless")?.unwrap_or(false),
+    })
+}
+
+/// The values of a filter, each of which must be a word of the enum `T`.
+fn words<T: serde::de::DeserializeOwned>(query: &Query, name: &'static str) -> Result<Vec<String>> {
+    let values = query.many(name);
+    for value in &values {
+        if serde_json::from_value::<T>(json!(value)).is_err() {
+            let why = format!("{name} has no such value");
+            return Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), value.as_str()));
+        }
+    }
+    Ok(values)
+}
+
+/// `key:value` as the JSON object that must be contained.
+fn pair(name: &'static str, text: &str) -> Result<serde_json::Value> {
+    match text.split_once(':') {
+        Some((key, value)) if !key.is_empty() => Ok(json!({ key: value })),
+        _ => {
+            let why = format!("{name} is of the form key:value");
+            Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), text))
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! SQL of API keys.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Evidence, NewApiKey};
+use crate::kit::cx::Cx;
+use crate::kit::secret::SecretHash;
+
+pub async fn insert(cx: &mut Cx, id: Uuid, new: &NewApiKey, key: (&str, &SecretHash)) -> sqlx::Result<()> {
+    let (prefix, hash) = key;
+    sqlx::query(
+        "insert into api_keys (id, account_id, project_id, identity_id, name, key_prefix, pepper_id, key_hash, scopes,
+             credential_policy_id, expires_at, created_by, created_at, updated_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+    )
+    .bind(id)
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(new.identity_id)
+    .bind(&new.name)
+    .bind(prefix)
+    .bind(hash.pepper_id)
+    .bind(&hash.mac)
+    .bind(&new.scopes)
+    .bind(new.credential_policy_id)
+    .bind(new.expires_at)
+    .bind(&new.created_by)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// Scopes, policy and creator of the identity's newest key, a live one before a dead one.
+pub async fn newest(
+    cx: &mut Cx,
+    identity_id: Uuid,
+) -> sqlx::Result<Option<(Option<Vec<String>>, Uuid, String)>> {
+    sqlx::query_as(
+        "select scopes, credential_policy_id, created_by from api_keys
+         where account_id = $1 and project_id = $2 and identity_id = $3
+         order by (revoked_at is null and replaced_at is null) desc, created_at desc, id desc limit 1",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .fetch_optional(&mut *cx.tx)
+    .await
+}
+
+pub async fn replace_others(cx: &mut Cx, identity_id: Uuid, by: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "update api_keys set replaced_at = $5, replaced_by = $4, updated_at = $5
+         where account_id = $1 and project_id = $2 and identity_id = $3 and id <> $4
+           and replaced_at is null and revoked_at is null",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .bind(by)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "update api_keys set revoked_at = $4, revoked_by = $5, revoke_reason = $6, updated_at = $4
+         where account_id = $1 and project_id = $2 and identity_id = $3 and revoked_at is null",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .bind(cx.now)
+    .bind(by)
+    .bind(reason)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// The key by its keyed hash: the one way in that names no tenant, since the secret does.
+pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Option<Evidence>> {
+    sqlx::query_as(
+        "select k.account_id, k.project_id, coalesce(t.state = 'active', false) as tenant_active, k.id as key_id,
+             k.revoked_at is not null or k.replaced_at is not null as key_ended, k.expires_at as key_expires_at,
+             k.scopes as key_scopes, k.created_by,
+             i.id as identity_id, i.epoch, i.status, i.expires_at as identity_expires_at, i.allowed_scopes,
+             i.wimse_uri, i.external_id, i.identity_type, i.sub_type, i.trust_level, i.owner_user_id,
+             i.name as identity_name, i.framework, i.version, i.publisher, i.capabilities,
+             ip.id as ip_id, ip.max_ttl_seconds as ip_ttl, ip.allowed_grant_types as ip_grants,
+             ip.allowed_scopes as ip_scopes, ip.required_trust_level as ip_trust,
+             ip.required_attestation as ip_attestation, ip.max_delegation_depth as ip_depth,
+             ip.is_active as ip_active, ip.expires_at as ip_expires,
+             kp.id as kp_id, kp.max_ttl_seconds as kp_ttl, kp.allowed_grant_types as kp_grants,
+             kp.allowed_scopes as kp_scopes, kp.required_trust_level as kp_trust,
+             kp.required_attestation as kp_attestation, kp.max_delegation_depth as kp_depth,
+             kp.is_active as kp_active, kp.expires_at as kp_expires
+         from api_keys k
+         left join tenants t on t.account_id = k.account_id and t.project_id = k.project_id
+         left join identities i on i.id = k.identity_id
+         left join credential_policies ip on ip.id = i.credential_policy_id
+         left join credential_policies kp
+           on kp.id = k.credential_policy_id and k.credential_policy_id is distinct from i.credential_policy_id
+         where k.key_hash = any($1)",
+    )
+    .bind(hashes)
+    .fetch_optional(db)
+    .await
+}

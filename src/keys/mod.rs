@@ -1,0 +1,108 @@
+//! The keys of the server itself: the master key that seals, the pepper that hashes, the ring that signs tokens and is
+//! published as a JWKS.
+mod fingerprint;
+mod master;
+mod ring;
+mod store;
+
+pub mod routes;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::Serialize;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub use master::load as load_master_key;
+pub use ring::{Ring, SigningKey, State, thumbprint};
+
+use crate::kit::clock::Time;
+use crate::kit::config::Config;
+use crate::kit::error::Result;
+use crate::kit::ids;
+use crate::kit::secret::{self, MasterKey, Pepper, SecretHash};
+
+/// The issuer whose JWKS serves the native API. Other surfaces will have rings of their own.
+pub const NATIVE: &str = "native";
+
+/// What a running server holds of its keys.
+#[derive(Debug)]
+pub struct Keys {
+    peppers: Vec<Pepper>,
+    ring: RwLock<Arc<Ring>>,
+}
+
+/// A signing key as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// Its id in JWKS and token headers.
+    pub kid: String,
+    /// Where it is in its life.
+    pub state: State,
+    /// When it was or will be the one that signs.
+    #[serde(with = "time::serde::rfc3339")]
+    pub activate_at: Time,
+}
+
+impl Keys {
+    /// Loads the keys, and makes the first ones when there are none. Servers that start together make one set: a lock
+    /// of the database lets the first work while the others wait.
+    pub async fn open(db: &PgPool, config: &Config, master: &MasterKey, now: Time) -> Result<Self> {
+        let mut tx = db.begin().await?;
+        store::lock(&mut tx).await?;
+        fingerprint::check(&mut tx, config, master, now).await?;
+        if store::peppers(&mut tx).await?.is_empty() {
+            let id = ids::new(now)?;
+            let sealed = master.seal(&pepper_context(id), &secret::random::<32>()?)?;
+            store::insert_pepper(&mut tx, id, &sealed, now).await?;
+        }
+        if store::signing_keys(&mut tx, NATIVE).await?.is_empty() {
+            let key = ring::generate(master, NATIVE, now, now)?;
+            store::insert_signing_key(&mut tx, &key).await?;
+        }
+        let peppers = open_peppers(store::peppers(&mut tx).await?, master)?;
+        let ring = Ring::open(store::signing_keys(&mut tx, NATIVE).await?, master, now)?;
+        tx.commit().await?;
+        Ok(Self { peppers, ring: RwLock::new(Arc::new(ring)) })
+    }
+
+    /// The ring as last read from the database.
+    pub fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The hash under which a new secret is stored.
+    pub fn hash(&self, secret: &str) -> Result<SecretHash> {
+        let newest = self.peppers.first().ok_or_else(|| anyhow::anyhow!("no pepper is loaded"))?;
+        Ok(newest.hash(secret))
+    }
+
+    /// Every hash under which a presented secret may be stored: one for each pepper.
+    pub fn hashes(&self, secret: &str) -> Vec<Vec<u8>> {
+        self.peppers.iter().map(|pepper| pepper.hash(secret).mac).collect()
+    }
+}
+
+/// The signing keys, newest first, for `chancery keys list`. Needs no master key.
+pub async fn list(db: &PgPool, now: Time) -> Result<Vec<Listed>> {
+    let mut connection = db.acquire().await?;
+    let mut keys = store::signing_keys(&mut connection, NATIVE).await?;
+    keys.reverse();
+    let starts: Vec<Time> = keys.iter().map(|key| key.activate_at).collect();
+    let listed = |key: store::StoredKey| Listed {
+        state: ring::state(&key, &starts, now),
+        kid: key.kid,
+        activate_at: key.activate_at,
+    };
+    Ok(keys.into_iter().map(listed).collect())
+}
+
+fn open_peppers(stored: Vec<(Uuid, Vec<u8>)>, master: &MasterKey) -> Result<Vec<Pepper>> {
+    let open = |(id, sealed): (Uuid, Vec<u8>)| Ok(Pepper::new(id, &master.open(&pepper_context(id), &sealed)?));
+    stored.into_iter().map(open).collect()
+}
+
+/// What a pepper is sealed for: it opens as nothing else.
+fn pepper_context(id: Uuid) -> String {
+    format!("pepper {id}")
+}

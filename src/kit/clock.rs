@@ -1,0 +1,93 @@
+//! The one place that reads the time. Tests move the hand instead of waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use time::{Duration, OffsetDateTime};
+
+/// A moment in UTC, to the microsecond (what Postgres keeps).
+pub type Time = OffsetDateTime;
+
+/// Where "now" comes from: read once per request, into `Cx::now`.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    /// Local time plus the measured distance to the database's clock, in microseconds.
+    System { offset: AtomicI64 },
+    /// Microseconds since 1970; moves only when told.
+    Fixed(AtomicI64),
+}
+
+impl Clock {
+    /// The machine's clock; [`Clock::follow`] brings it onto the database's.
+    pub fn system() -> Self {
+        Self(Arc::new(Source::System { offset: AtomicI64::new(0) }))
+    }
+
+    /// A clock that stands still at `at`, for tests.
+    pub fn fixed(at: Time) -> Self {
+        Self(Arc::new(Source::Fixed(AtomicI64::new(micros(at)))))
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Time {
+        match &*self.0 {
+            Source::System { offset } => local() + Duration::microseconds(offset.load(Ordering::Relaxed)),
+            Source::Fixed(at) => from_micros(at.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Takes the database's time as right, so that replicas agree. A fixed clock stays where it is.
+    pub fn follow(&self, database: Time) -> Duration {
+        let drift = database - local();
+        if let Source::System { offset } = &*self.0 {
+            offset.store(i64::try_from(drift.whole_microseconds()).unwrap_or(0), Ordering::Relaxed);
+        }
+        drift
+    }
+
+    /// Moves a fixed clock; a system clock can't be moved.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Fixed(at) = &*self.0 {
+            at.fetch_add(i64::try_from(by.whole_microseconds()).unwrap_or(0), Ordering::SeqCst);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+fn local() -> Time {
+    from_micros(micros(OffsetDateTime::now_utc()))
+}
+
+fn micros(at: Time) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
+fn from_micros(micros: i64) -> Time {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Measures how long something took, for metrics only: no decision rests on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+
+    /// Whole milliseconds since the start.
+    pub fn milliseconds(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,75 @@
+//! What one request carries through every verb: its transaction, tenant, time and caller.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use sqlx::{Postgres, Transaction};
+
+use super::clock::Time;
+
+/// The pair every row belongs to. Both parts are segments of a SPIFFE path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Tenant {
+    /// The customer.
+    pub account_id: String,
+    /// One of the customer's projects.
+    pub project_id: String,
+}
+
+/// Who acts, as the audit log names him.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// `admin_key`, `agent`, `open` (development without a credential) or `system`.
+    pub kind: &'static str,
+    /// The key's or agent's id; "" for the open mode.
+    pub id: String,
+    /// The person behind the call, where the credential tells: the creator of the API key.
+    pub user: Option<String>,
+    /// Whether the credential works in every tenant: an operator's key, or the open mode.
+    pub across_tenants: bool,
+    /// What the credential may pass on.
+    pub authority: Authority,
+}
+
+/// The scopes a caller holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// The open mode of development counts as holding every scope.
+    Everything,
+    /// The scopes of a key or token.
+    Scopes(Vec<String>),
+}
+
+impl Caller {
+    /// Whether the caller holds `scope`.
+    pub fn holds(&self, scope: &str) -> bool {
+        match &self.authority {
+            Authority::Everything => true,
+            Authority::Scopes(scopes) => scopes.iter().any(|held| held == scope),
+        }
+    }
+}
+
+/// Facts of the request that the audit log keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The id that `X-Request-ID` carries back.
+    pub request_id: String,
+    /// The client's address.
+    pub address: Option<IpAddr>,
+}
+
+/// One admin request: an ordinary transaction and what its statements need.
+#[derive(Debug)]
+pub struct Cx {
+    /// Committed on success and on refusal, rolled back on a fault.
+    pub tx: Transaction<'static, Postgres>,
+    /// Every statement is bound to it.
+    pub tenant: Tenant,
+    /// Read once, when the request came in.
+    pub now: Time,
+    /// Who acts.
+    pub caller: Caller,
+    /// From where.
+    pub origin: Origin,
+}

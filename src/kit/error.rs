@@ -1,0 +1,123 @@
+//! One error inside: a refusal, which is a decision and is committed, or a fault, which is ours and is rolled back.
+//! Each surface owns a table from [`Kind`] to its status and code.
+
+use std::borrow::Cow;
+
+/// What every verb returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request did not succeed.
+#[derive(Debug)]
+pub enum Error {
+    /// The caller was told no, with a reason meant for him.
+    Refused(Refused),
+    /// Something of ours broke; the reason is for the log only.
+    Fault(anyhow::Error),
+}
+
+/// A decision against the caller.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which row of a surface's error table.
+    pub kind: Kind,
+    /// A sentence for the caller: what is wrong and what to do. Never holds a secret from the input.
+    pub why: Cow<'static, str>,
+    /// The member of the request that is wrong, as `body.external_id`, with a value the caller may see.
+    pub at: Option<(Cow<'static, str>, String)>,
+}
+
+/// What went wrong, in words no surface owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request can't be read or contradicts itself.
+    InvalidRequest,
+    /// The request was read and a member has the wrong type or value.
+    Invalid,
+    /// No credential came where one is needed.
+    MissingCredential,
+    /// The credential presented is not accepted.
+    InvalidToken,
+    /// The credential is good and does not reach this far.
+    Forbidden,
+    /// Not there, or another tenant's: the answer is the same.
+    NotFound,
+    /// The path knows other methods.
+    MethodNotAllowed,
+    /// It exists already, or its state stands against it.
+    Conflict,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The body is of a type this route does not read.
+    UnsupportedMediaType,
+    /// OAuth: the grant (key, assertion, code) is unknown, revoked, expired or its holder is not usable.
+    InvalidGrant,
+    /// OAuth: the client did not authenticate.
+    InvalidClient,
+    /// OAuth: no scope that was asked for may be granted.
+    InvalidScope,
+    /// OAuth: the audience asked for is not possible.
+    InvalidTarget,
+    /// OAuth: the grant type is not one of ours.
+    UnsupportedGrantType,
+    /// A credential policy stands against it.
+    PolicyViolation,
+    /// We can't answer now; another try may succeed.
+    Unavailable,
+}
+
+/// A refusal of `kind` with a sentence for the caller.
+pub fn refuse(kind: Kind, why: impl Into<Cow<'static, str>>) -> Error {
+    Error::Refused(Refused { kind, why: why.into(), at: None })
+}
+
+/// A refusal that names the member of the request at fault. `value` is shown to the caller: never pass a secret.
+pub fn refuse_at(
+    kind: Kind,
+    why: impl Into<Cow<'static, str>>,
+    at: impl Into<Cow<'static, str>>,
+    value: impl Into<String>,
+) -> Error {
+    Error::Refused(Refused { kind, why: why.into(), at: Some((at.into(), value.into())) })
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Error {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        if database_is_away(&error) {
+            tracing::warn!(error = format!("{error:#}"), "the database did not answer");
+            return refuse(Kind::Unavailable, "the database does not answer at the moment; try again shortly");
+        }
+        Self::Fault(error)
+    }
+}
+
+/// Whether the failure is one that a later try may not meet: no connection, or the server going down or coming up.
+fn database_is_away(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed,
+        ) => true,
+        // Classes 08 (connection), 53 (resources), 57P (shutdown, crash, starting up) of the SQLSTATE table.
+        Some(sqlx::Error::Database(database)) => database
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")),
+        _ => false,
+    }
+}
+
+/// Turns the violation of a named constraint into a refusal, next to the statement that may meet it.
+pub trait OnConstraint<T> {
+    /// When `constraint` was violated, refuses with a conflict that says `why`; other errors stay faults.
+    fn on_constraint(self, constraint: &str, why: &'static str) -> Result<T>;
+}
+
+impl<T> OnConstraint<T> for sqlx::Result<T> {
+    fn on_constraint(self, constraint: &str, why: &'static str) -> Result<T> {
+        self.map_err(|error| match &error {
+            sqlx::Error::Database(database) if database.constraint() == Some(constraint) => {
+                refuse(Kind::Conflict, why)
+            }
+            _ => error.into(),
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! Limits that stand before the parsers: what is too large or too deep is refused before it costs anything.
+
+use axum::body::{Body, Bytes};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::kit::config::Limits;
+use crate::kit::error::{Kind, Result, refuse};
+
+/// Reads a body up to the limit.
+pub async fn read_body(body: Body, limits: &Limits) -> Result<Bytes> {
+    match Limited::new(body, limits.body_bytes).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(refuse(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes)))
+        }
+        Err(_) => Err(refuse(Kind::InvalidRequest, "the body broke off before its end")),
+    }
+}
+
+/// Walks over JSON text without building anything and refuses what is nested too deeply, has too many items in one
+/// list or object, a string too long, or the NUL character, which Postgres can't hold.
+pub fn check_json(text: &[u8], limits: &Limits) -> Result<()> {
+    let mut scan = Scan { limits, items: Vec::new() };
+    let mut position = 0;
+    while let Some(&byte) = text.get(position) {
+        position = match byte {
+            b'"' => scan.string(text, position + 1)?,
+            _ => {
+                scan.structure(byte)?;
+                position + 1
+            }
+        };
+    }
+    Ok(())
+}
+
+struct Scan<'a> {
+    limits: &'a Limits,
+    /// For each open list or object, how many commas it has shown.
+    items: Vec<usize>,
+}
+
+impl Scan<'_> {
+    fn structure(&mut self, byte: u8) -> Result<()> {
+        match byte {
+            b'[' | b'{' => {
+                self.items.push(1);
+                if self.items.len() > self.limits.json_depth {
+                    let why = format!("the body is nested more than {} levels deep", self.limits.json_depth);
+                    return Err(refuse(Kind::InvalidRequest, why));
+                }
+            }
+            b']' | b'}' => {
+                self.items.pop();
+            }
+            b',' => {
+                if let Some(count) = self.items.last_mut() {
+                    *count += 1;
+                    if *count > self.limits.list_items {
+                        let why = format!("a list or object has more than {} items", self.limits.list_items);
+                        return Err(refuse(Kind::InvalidRequest, why));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads a string whose first byte is at `start`; answers where the text goes on.
+    fn string(&self, text: &[u8], start: usize) -> Result<usize> {
+        let mut position = start;
+        loop {
+            match text.get(position) {
+                None => return Ok(position),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    if text.get(position + 1..position + 6) == Some(b"u0000") {
+                        return Err(refuse(Kind::InvalidRequest, "a string holds the NUL character"));
+                    }
+                    position += 2;
+                }
+                Some(_) => position += 1,
+            }
+            if position - start > self.limits.token_bytes {
+                let why = format!("a string is longer than {} bytes", self.limits.token_bytes);
+                return Err(refuse(Kind::InvalidRequest, why));
+            }
+        }
+        Ok(position + 1)
+    }
+}
+
+/// Refuses a text that is longer than the limit for ordinary members; `name` says which.
+pub fn check_text(name: &'static str, text: &str, limits: &Limits) -> Result<()> {
+    if text.chars().count() > limits.text_characters {
+        let why = format!("{name} is longer than {} characters", limits.text_characters);
+        return Err(refuse(Kind::InvalidRequest, why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits { json_depth: 3, list_items: 4, token_bytes: 10, ..Limits::default() }
+    }
+
+    #[test]
+    fn limits_hold_at_their_edge_and_not_before() {
+        for good in
+            [r#"{"a":[[1,2,3,4]]}"#, r#""0123456789""#, r#"["\\u0000"]"#, r#"{"a":",,,,,,"}"#, r#"["[[[["]"#, "", "\"open"]
+        {
+            assert!(check_json(good.as_bytes(), &limits()).is_ok(), "{good}");
+        }
+        for bad in [r#"{"a":[[[1]]]}"#, "[1,2,3,4,5]", r#""01234567890""#, r#"["\u0000"]"#, r#"["\\\u0000"]"#] {
+            assert!(check_json(bad.as_bytes(), &limits()).is_err(), "{bad}");
+        }
+    }
+}

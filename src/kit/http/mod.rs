@@ -1,0 +1,9 @@
+//! HTTP in and out: limits before parsers, extractors, the problem document, pages, the trace of a request, and the
+//! accept loop.
+pub mod extract;
+pub mod health;
+pub mod limits;
+pub mod page;
+pub mod problem;
+pub mod serve;
+pub mod trace;

@@ -1,0 +1,84 @@
+//! Errors of the OAuth endpoints (RFC 6749 section 5.2): one table from kind to code and status.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::kit::error::{Error, Kind};
+use crate::kit::http::trace::Fault;
+
+/// An error on its way out of an OAuth endpoint.
+#[derive(Debug)]
+pub struct OauthError {
+    error: Error,
+    /// Whether the client tried HTTP Basic, which then has to be named in the answer.
+    basic: bool,
+}
+
+impl From<Error> for OauthError {
+    fn from(error: Error) -> Self {
+        Self { error, basic: false }
+    }
+}
+
+impl OauthError {
+    /// An error of a client that authenticated by HTTP Basic.
+    pub fn of_basic(error: Error) -> Self {
+        Self { error, basic: true }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'static str,
+    error_description: &'a str,
+}
+
+/// The code and status for each kind of refusal.
+pub fn code(kind: Kind) -> (&'static str, StatusCode) {
+    match kind {
+        Kind::InvalidRequest | Kind::Invalid | Kind::Conflict => ("invalid_request", StatusCode::BAD_REQUEST),
+        Kind::NotFound => ("invalid_request", StatusCode::NOT_FOUND),
+        Kind::MethodNotAllowed => ("invalid_request", StatusCode::METHOD_NOT_ALLOWED),
+        Kind::TooLarge => ("invalid_request", StatusCode::PAYLOAD_TOO_LARGE),
+        Kind::UnsupportedMediaType => ("invalid_request", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        Kind::InvalidGrant => ("invalid_grant", StatusCode::BAD_REQUEST),
+        Kind::InvalidClient => ("invalid_client", StatusCode::UNAUTHORIZED),
+        Kind::InvalidScope => ("invalid_scope", StatusCode::BAD_REQUEST),
+        Kind::InvalidTarget => ("invalid_target", StatusCode::BAD_REQUEST),
+        Kind::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
+        Kind::PolicyViolation => ("policy_violation", StatusCode::BAD_REQUEST),
+        Kind::MissingCredential | Kind::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED),
+        Kind::Forbidden => ("access_denied", StatusCode::FORBIDDEN),
+        Kind::Unavailable => ("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+impl IntoResponse for OauthError {
+    fn into_response(self) -> Response {
+        let refused = match self.error {
+            Error::Refused(refused) => refused,
+            Error::Fault(fault) => {
+                let why = "the server met a fault; it is logged under this answer's X-Request-ID";
+                let body = Body { error: "server_error", error_description: why };
+                let mut response = (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
+                response.extensions_mut().insert(Fault::new(fault));
+                return response;
+            }
+        };
+        let (error, status) = code(refused.kind);
+        let mut response = (status, Json(Body { error, error_description: &refused.why })).into_response();
+        let headers = response.headers_mut();
+        if refused.kind == Kind::InvalidClient && self.basic {
+            let challenge = HeaderValue::from_static("Basic realm=\"chancery\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if refused.kind == Kind::Unavailable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // RFC 6749 section 5.1.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,61 @@
+//! The `api_key` grant: an agent exchanges its key for a short-lived token of its own.
+
+use super::{Denial, Principal};
+use crate::access::scope::{Scopes, intersect, narrow};
+use crate::api_keys::{self, Evidence};
+use crate::kit::app::App;
+use crate::kit::clock::Time;
+use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::params::Params;
+use crate::tokens::Grant;
+
+/// The grant's short name, which is also its `grant_type`.
+pub const NAME: &str = "api_key";
+
+/// Decides on a key. Tenant members of the request are ignored: the key tells its own.
+pub async fn redeem(app: &App, params: &Params, now: Time) -> Result<(Grant, Principal), Denial> {
+    let requested = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes)?;
+    let key = params.required("api_key")?;
+    let mut db = app.db.acquire().await.map_err(Error::from)?;
+    let found = api_keys::evidence(app, &mut db, key).await?;
+    drop(db);
+    let evidence = found.ok_or_else(invalid)?;
+    let principal = Principal {
+        tenant: evidence.tenant.clone(),
+        kind: "api_key",
+        id: evidence.key_id.to_string(),
+    };
+    match decide(app, evidence, &requested, now) {
+        Ok(grant) => Ok((grant, principal)),
+        Err(error) => Err(Denial { error, principal: Some(principal) }),
+    }
+}
+
+fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Result<Grant> {
+    if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= now) {
+        return Err(invalid());
+    }
+    if !evidence.tenant_active {
+        return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
+    }
+    let holder = evidence.holder.ok_or_else(invalid)?;
+    let layers = [Scopes::ceiling(evidence.key_scopes), Scopes::ceiling(holder.allowed_scopes.clone())];
+    let policies = evidence.policies.iter().map(crate::policies::Policy::ceiling);
+    let ceiling = intersect(layers.into_iter().chain(policies));
+    Ok(Grant {
+        grant_type: NAME,
+        scopes: narrow(requested, ceiling)?,
+        audience: vec![app.config.issuer().to_owned()],
+        not_after: evidence.key_expires_at,
+        api_key_id: Some(evidence.key_id),
+        user_id: evidence.created_by,
+        tenant: evidence.tenant,
+        policies: evidence.policies,
+        holder,
+    })
+}
+
+/// Unknown, revoked, replaced and expired keys are one answer.
+fn invalid() -> Error {
+    refuse(Kind::InvalidGrant, "invalid api key")
+}

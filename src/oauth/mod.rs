@@ -1,0 +1,31 @@
+//! OAuth 2: the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
+mod client_auth;
+mod error;
+mod forward_auth;
+mod grants;
+mod introspect;
+mod metadata;
+mod params;
+mod revoke;
+mod token;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::kit::app::App;
+
+pub use error::OauthError;
+
+/// Everything under `/oauth2`, and the documents that describe it.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/oauth2/token", post(token::token))
+        .route("/oauth2/token/introspect", post(introspect::introspect))
+        .route("/oauth2/token/revoke", post(revoke::revoke))
+        .route("/oauth2/token/verify", get(forward_auth::verify))
+        .route("/.well-known/oauth-authorization-server", get(metadata::authorization_server))
+        .route("/.well-known/openid-configuration", get(metadata::authorization_server))
+        .route("/.well-known/oauth-protected-resource", get(metadata::protected_resource))
+}

@@ -1,0 +1,148 @@
+//! The parameters of an OAuth request, as a form or as JSON.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use serde_json::{Map, Value};
+
+use super::error::OauthError;
+use crate::kit::app::App;
+use crate::kit::config::Limits;
+use crate::kit::error::{Kind, Result, refuse};
+use crate::kit::http::extract::{is_json, media_type, parse};
+use crate::kit::http::limits::read_body;
+
+/// Parameters by name. An empty value counts as absent (RFC 6749 section 3.2), an unknown one is ignored.
+/// `Debug` is left out: the values hold secrets.
+pub struct Params(BTreeMap<String, String>);
+
+impl Params {
+    /// The value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The value of a parameter that must be there.
+    pub fn required(&self, name: &'static str) -> Result<&str> {
+        self.get(name).ok_or_else(|| refuse(Kind::InvalidRequest, format!("the parameter {name} is missing")))
+    }
+
+    fn from_form(text: &[u8], limits: &Limits) -> Result<Self> {
+        let mut params = BTreeMap::new();
+        let raw = std::str::from_utf8(text).map_err(|_| not_text())?;
+        for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
+            // The decoder puts the replacement character where the bytes were no UTF-8.
+            if name.contains(['\0', '\u{fffd}']) || value.contains(['\0', '\u{fffd}']) {
+                return Err(not_text());
+            }
+            check_length(&value, limits)?;
+            if params.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+                return Err(refuse(Kind::InvalidRequest, "a parameter stands more than once"));
+            }
+        }
+        Ok(Self::without_empty(params))
+    }
+
+    /// Members that are no strings are left out here: no parameter that we read has another type, save that a number
+    /// or a flag in the place of a string must not pass as absent.
+    fn from_json(text: &[u8], limits: &Limits) -> Result<Self> {
+        let body: Map<String, Value> = parse(text, limits).map_err(|error| match error {
+            crate::kit::error::Error::Refused(refused) if refused.kind == Kind::Invalid => {
+                refuse(Kind::InvalidRequest, "the body is not a JSON object")
+            }
+            other => other,
+        })?;
+        let mut params = BTreeMap::new();
+        for (name, value) in body {
+            match value {
+                Value::String(text) => {
+                    check_length(&text, limits)?;
+                    params.insert(name, text);
+                }
+                Value::Null => {}
+                _ if KNOWN.contains(&name.as_str()) => {
+                    return Err(refuse(Kind::InvalidRequest, format!("the parameter {name} is not a string")));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self::without_empty(params))
+    }
+
+    fn without_empty(mut params: BTreeMap<String, String>) -> Self {
+        params.retain(|_, value| !value.is_empty());
+        Self(params)
+    }
+}
+
+/// The parameters that some endpoint reads.
+const KNOWN: [&str; 8] = [
+    "grant_type",
+    "api_key",
+    "scope",
+    "token",
+    "token_type_hint",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+];
+
+impl FromRequest<Arc<App>> for Params {
+    type Rejection = OauthError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, OauthError> {
+        let limits = &app.config.limits;
+        let (parts, body) = request.into_parts();
+        let text = read_body(body, limits).await?;
+        if is_json(&parts.headers) {
+            return Ok(Self::from_json(&text, limits)?);
+        }
+        match media_type(&parts.headers).as_deref() {
+            Some("application/x-www-form-urlencoded") => Ok(Self::from_form(&text, limits)?),
+            _ => {
+                let why = "send the parameters as application/x-www-form-urlencoded or application/json";
+                Err(refuse(Kind::UnsupportedMediaType, why).into())
+            }
+        }
+    }
+}
+
+fn check_length(value: &str, limits: &Limits) -> Result<()> {
+    if value.len() > limits.token_bytes {
+        let why = format!("a parameter is longer than {} bytes", limits.token_bytes);
+        return Err(refuse(Kind::InvalidRequest, why));
+    }
+    Ok(())
+}
+
+fn not_text() -> crate::kit::error::Error {
+    refuse(Kind::InvalidRequest, "the body is not UTF-8 text or holds the NUL character")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_refuse_repetition_and_what_is_no_text() {
+        let limits = Limits::default();
+        let form = |text: &str| Params::from_form(text.as_bytes(), &limits);
+        let params = form("grant_type=api_key&scope=&x=a%20b").ok().unwrap();
+        assert_eq!((params.get("grant_type"), params.get("scope"), params.get("x")), (Some("api_key"), None, Some("a b")));
+        for bad in ["a=1&a=1", "a=&a=1", "a=%ff", "a=%00"] {
+            assert!(form(bad).is_err(), "{bad}");
+        }
+        assert!(Params::from_form(b"a=\xff", &limits).is_err());
+    }
+
+    #[test]
+    fn json_refuses_other_types_in_the_place_of_a_parameter() {
+        let limits = Limits::default();
+        let json = |text: &str| Params::from_json(text.as_bytes(), &limits);
+        assert!(json(r#"{"grant_type":"api_key","extra":{"a":1},"scope":null}"#).is_ok());
+        for bad in [r#"{"grant_type":1}"#, r#"{"api_key":["x"]}"#, "[]", "1", "", r#"{"a":1"#] {
+            assert!(json(bad).is_err(), "{bad}");
+        }
+    }
+}

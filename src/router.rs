@@ -1,0 +1,62 @@
+//! The table of contents of the HTTP API: every capability's routes under their mounts.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::kit::app::App;
+use crate::kit::error::{Error, Kind, refuse};
+use crate::kit::http::problem::Problem;
+use crate::kit::http::{health, trace};
+use crate::oauth::OauthError;
+use crate::{agents, keys, oauth};
+
+/// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .merge(health::routes())
+        .merge(keys::routes::routes())
+        .merge(oauth::routes())
+        .merge(admin())
+        .nest("/api/v1", admin())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), trace::observe))
+        .with_state(app.clone())
+}
+
+fn admin() -> Router<Arc<App>> {
+    agents::routes::routes()
+}
+
+async fn not_found(uri: Uri) -> axum::response::Response {
+    project(&uri, refuse(Kind::NotFound, "there is no such route"))
+}
+
+async fn method_not_allowed(request: Request) -> axum::response::Response {
+    project(request.uri(), refuse(Kind::MethodNotAllowed, "this route does not know the method"))
+}
+
+/// Every surface answers in its own shape, also for what it does not have.
+fn project(uri: &Uri, error: Error) -> axum::response::Response {
+    if uri.path().starts_with("/oauth2/") {
+        OauthError::from(error).into_response()
+    } else {
+        Problem(error).into_response()
+    }
+}
+
+/// A panic is our fault and costs one answer, not the server.
+fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    Problem(Error::Fault(anyhow::anyhow!("a handler panicked: {}", text.unwrap_or_default()))).into_response()
+}

@@ -1,0 +1,24 @@
+//! SQL of tenants.
+
+use sqlx::PgConnection;
+
+use crate::kit::clock::Time;
+use crate::kit::cx::{Cx, Tenant};
+
+pub async fn insert(db: &mut PgConnection, tenant: &Tenant, now: Time) -> sqlx::Result<()> {
+    sqlx::query("insert into tenants (account_id, project_id, created_at) values ($1, $2, $3) on conflict do nothing")
+        .bind(&tenant.account_id)
+        .bind(&tenant.project_id)
+        .bind(now)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn state(cx: &mut Cx) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select state from tenants where account_id = $1 and project_id = $2")
+        .bind(&cx.tenant.account_id)
+        .bind(&cx.tenant.project_id)
+        .fetch_optional(&mut *cx.tx)
+        .await
+}

@@ -1,0 +1,12 @@
+//! Tokens: what is claimed in them, the one place that signs, the ledger that makes them durable, and whether one still
+//! stands.
+mod claims;
+mod issue;
+pub mod ledger;
+mod revoke;
+mod store;
+mod verify;
+
+pub use issue::{Grant, Issued, issue};
+pub use revoke::revoke;
+pub use verify::{Found, claims_of, find, verify};
