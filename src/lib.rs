@@ -14,3 +14,4 @@ pub mod oauth;
 
 pub mod cli;
 pub mod router;
+pub mod workers;

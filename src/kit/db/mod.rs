@@ -1,5 +1,7 @@
 //! The database: the pool, the migrations, and a private Postgres run as a child process when none is configured.
 
+pub mod embedded;
+
 use std::time::Duration;
 
 use sqlx::PgPool;

@@ -1,0 +1,20 @@
+//! Logs go to standard error: readable in development, JSON in production.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::kit::config::Config;
+use crate::kit::error::Result;
+
+/// Starts logging for the whole process.
+pub(super) fn start(config: &Config) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.log.level)?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if config.log_json() {
+        logs.json().flatten_event(true).try_init()
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("logging can't start: {error}").into())
+}

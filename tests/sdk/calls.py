@@ -1,0 +1,76 @@
+"""Calls the SDK's methods, plain or async, under their plain names, and counts what each one sends."""
+
+import asyncio
+import inspect
+
+from highflame.zeroid import ZeroIDClient
+from highflame.zeroid.errors import ZeroIDError
+
+# How many requests one call makes, apart from a token the client fetches for itself. Anything not named here makes one.
+REQUESTS = {"reactivate": {2}, "iter_all": None, "verify": {0, 1}, "verify_bearer": {0, 1}}
+
+
+class Client:
+    """A `ZeroIDClient` whose methods run in one of the two modes."""
+
+    def __init__(self, traffic, *, loop=None, prefix="", **options):
+        self.plain = ZeroIDClient(traffic.url + prefix, **options)
+        self._traffic = traffic
+        self._loop = loop
+        self.agents = _Methods(self, self.plain.agents)
+        self.tokens = _Methods(self, self.plain.tokens)
+        top = _Methods(self, self.plain)
+        self.health, self.jwks = top.health, top.jwks
+        self.whoami = self.plain.whoami
+
+    def run(self, target, name, args, kwargs):
+        """Call `target.name`, or its async twin, and check how many requests it made."""
+        mark = self._traffic.mark()
+        try:
+            result = self._call(target, name, args, kwargs)
+        except ZeroIDError:
+            self._count(name, mark, failed=True)
+            raise
+        self._count(name, mark, failed=False)
+        return result
+
+    def close(self):
+        """Close the SDK's connections."""
+        self.plain.close()
+        if self._loop:
+            self._loop.run_until_complete(self.plain.aclose())
+
+    def _call(self, target, name, args, kwargs):
+        if self._loop is None:
+            result = getattr(target, name)(*args, **kwargs)
+            return list(result) if inspect.isgenerator(result) else result
+        result = getattr(target, "a" + name)(*args, **kwargs)
+        return self._loop.run_until_complete(_collect(result) if inspect.isasyncgen(result) else result)
+
+    def _count(self, name, mark, *, failed):
+        made = self._traffic.since(mark)
+        mints = [] if name.startswith("issue_") else [x for x in made if x.path == "/oauth2/token"]
+        allowed = REQUESTS.get(name, {1})
+        assert len(mints) <= 1, f"{name} fetched more than one token: {made}"
+        if allowed is not None and failed:
+            assert len(made) - len(mints) <= max(allowed), f"{name} failed and was sent again: {made}"
+        elif allowed is not None:
+            assert len(made) - len(mints) in allowed, f"{name} made other requests than expected: {made}"
+
+
+class _Methods:
+    def __init__(self, client, target):
+        self._client = client
+        self._target = target
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: self._client.run(self._target, name, args, kwargs)
+
+
+async def _collect(items):
+    return [item async for item in items]
+
+
+def new_loop(mode):
+    """An event loop for the async mode, nothing for the plain one."""
+    return asyncio.new_event_loop() if mode == "async" else None

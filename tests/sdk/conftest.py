@@ -1,0 +1,170 @@
+"""The servers under test, clients for them, and the rules every answer must pass."""
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+import rules
+from calls import Client, new_loop
+from traffic import Traffic
+
+OWNER = "dev@company.com"
+RELAYS = []
+
+
+@dataclass(frozen=True)
+class Server:
+    """One running server, reached through its relay."""
+
+    traffic: Traffic
+    admin_key: str
+
+    @property
+    def url(self):
+        """Where clients connect."""
+        return self.traffic.url
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An account and a project that only one test uses."""
+
+    account_id: str
+    project_id: str
+
+    def options(self):
+        """The tenant as the SDK's constructor takes it."""
+        return {"account_id": self.account_id, "project_id": self.project_id}
+
+
+def setting(name, *, needed=True):
+    """A value from the environment; without one it must have, the run stops."""
+    value = os.environ.get(name, "")
+    if needed and not value:
+        pytest.exit(f"{name} is not set; see tests/sdk/README.md", returncode=4)
+    return value
+
+
+def unique(name):
+    """`name`, made different for every use, so that a server can be tested again and again."""
+    return f"{name}-{uuid.uuid4().hex[:12]}"
+
+
+def new_tenant():
+    """A tenant nobody else uses."""
+    return Tenant(unique("acct"), "prod")
+
+
+def relayed(url, key):
+    """A server behind its relay."""
+    traffic = Traffic(url)
+    RELAYS.append(traffic)
+    yield Server(traffic, key)
+    traffic.close()
+
+
+@pytest.fixture(scope="session")
+def open_server():
+    """A development server: open admin API, anonymous introspection."""
+    yield from relayed(setting("CHANCERY_URL"), setting("CHANCERY_ADMIN_KEY"))
+
+
+@pytest.fixture(scope="session")
+def strict_server():
+    """A server that wants credentials on admin routes and on introspection."""
+    url = setting("CHANCERY_STRICT_URL", needed=False)
+    if not url:
+        pytest.skip("CHANCERY_STRICT_URL is not set")
+    yield from relayed(url, setting("CHANCERY_STRICT_ADMIN_KEY"))
+
+
+@pytest.fixture(params=["open", "strict"])
+def server(request):
+    """Each of the two servers in turn."""
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+@pytest.fixture(params=["plain", "async"])
+def mode(request):
+    """The SDK's plain methods, then their async twins."""
+    return request.param
+
+
+@pytest.fixture
+def tenant():
+    """A tenant of the test's own."""
+    return new_tenant()
+
+
+@pytest.fixture
+def connect(mode):
+    """Make clients of the current mode; they are closed when the test ends."""
+    loop = new_loop(mode)
+    clients = []
+
+    def make(server, **options):
+        clients.append(Client(server.traffic, loop=loop, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+    if loop:
+        loop.close()
+
+
+@pytest.fixture
+def operator(connect):
+    """Make a client that holds the server's operator key."""
+
+    def make(server, tenant):
+        headers = {"Authorization": f"Bearer {server.admin_key}"}
+        return connect(server, default_headers=headers, **tenant.options())
+
+    return make
+
+
+@pytest.fixture
+def http():
+    """Make plain HTTP connections to a server."""
+    clients = []
+
+    def make(server):
+        clients.append(httpx.Client(base_url=server.url, timeout=30))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(autouse=True)
+def every_answer_obeys_the_rules():
+    """After each test, check all the answers it caused."""
+    marks = {traffic: traffic.mark() for traffic in RELAYS}
+    yield
+    for traffic in RELAYS:
+        for exchange in traffic.since(marks.get(traffic, 0)):
+            rules.check(exchange)
+
+
+def register(client, name="worker", **fields):
+    """Register an agent with an external id of its own."""
+    fields = {"name": name, "external_id": unique(name), "created_by": OWNER, **fields}
+    return client.agents.register(**fields)
+
+
+def accepted(server, token, http):
+    """Whether forward authentication lets the token pass; it works the same on both servers."""
+    answer = http(server).get("/oauth2/token/verify", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code in (200, 401), answer.text
+    return answer.status_code == 200
+
+
+def wait_until(moment):
+    """Sleep until just after `moment`, in seconds since 1970."""
+    time.sleep(max(0.0, moment - time.time()) + 1.1)

@@ -1,0 +1,138 @@
+"""What holds for every answer, whichever test caused it."""
+
+import re
+
+from highflame.zeroid.types import (
+    AccessToken,
+    Agent,
+    AgentRegistered,
+    HealthResponse,
+    JWKSResponse,
+    TokenIntrospection,
+)
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+PRIVATE_KEY_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+SECRETS = ("api_key", "client_secret", "token", "refresh_token", "assertion")
+AGENT = r"/agents/registry/[^/]+"
+MODELS = [
+    ("POST", "/agents/register", 201, AgentRegistered),
+    ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
+    ("POST", AGENT + "/(activate|deactivate)", 200, Agent),
+    ("(GET|PATCH|DELETE)", AGENT, 200, Agent),
+    ("POST", "/oauth2/token", 200, AccessToken),
+    ("POST", "/oauth2/token/introspect", 200, TokenIntrospection),
+    ("GET", "/health", 200, HealthResponse),
+    ("GET", r"/\.well-known/jwks\.json", 200, JWKSResponse),
+]
+
+
+def check(exchange):
+    """Fail when an answer breaks a rule."""
+    assert exchange.status < 500, f"a fault: {exchange}"
+    assert exchange.headers.get("x-request-id"), f"no request id: {exchange}"
+    assert "x-idempotency-key" not in exchange.request_headers, f"sent twice: {exchange}"
+    if exchange.status >= 400:
+        check_refusal(exchange)
+    elif exchange.method == "GET" and exchange.path == "/agents/registry":
+        check_page(exchange)
+    elif exchange.status != 304 and (found := model_of(exchange)):
+        check_model(found, exchange.json(), exchange)
+    if exchange.path == "/oauth2/token":
+        assert "no-store" in exchange.headers.get("cache-control", ""), f"may be cached: {exchange}"
+
+
+def check_refusal(exchange):
+    """An OAuth error on protocol routes, a problem document elsewhere; never a secret of the request."""
+    body = exchange.json()
+    assert isinstance(body, dict), f"not an object: {exchange}"
+    if exchange.path.startswith("/oauth2/"):
+        assert isinstance(body.get("error"), str), f"no OAuth code: {exchange}"
+        assert isinstance(body.get("error_description", ""), str), f"no text: {exchange}"
+    else:
+        kind = exchange.headers.get("content-type", "")
+        assert kind.startswith("application/problem+json"), f"{kind}: {exchange}"
+        assert body["status"] == exchange.status, f"two statuses: {exchange}"
+        assert body["title"] and isinstance(body["title"], str), f"no title: {exchange}"
+        assert body["detail"] and isinstance(body["detail"], str), f"no detail: {exchange}"
+        assert all(isinstance(error["message"], str) for error in body.get("errors", [])), f"{exchange}"
+    for name in SECRETS:
+        secret = exchange.sent().get(name)
+        assert not secret or len(secret) < 8 or secret not in exchange.body.decode(), f"echo: {exchange}"
+
+
+def check_page(exchange):
+    """A list of agents, with how many there are in all."""
+    body = exchange.json()
+    assert isinstance(body["agents"], list), f"no list: {exchange}"
+    for name in ("total", "limit", "offset"):
+        assert type(body[name]) is int, f"{name} is no integer: {exchange}"
+    for agent in body["agents"]:
+        check_model(Agent, agent, exchange)
+
+
+def check_model(model, raw, exchange):
+    """The SDK's model takes the answer, and no null stands where it takes none."""
+    model.model_validate(raw)
+    assert not (found := refused_nulls(model, raw)), f"null in {found}: {exchange}"
+    if model is AgentRegistered:
+        check_agent(raw["identity"], exchange)
+    elif model is Agent:
+        check_agent(raw, exchange)
+    elif model is AccessToken:
+        assert None not in raw.values(), f"null in a token answer: {exchange}"
+    elif model is TokenIntrospection and not raw["active"]:
+        assert raw == {"active": False}, f"says more than inactive: {exchange}"
+    elif model is JWKSResponse:
+        check_keys(raw["keys"], exchange)
+
+
+def check_agent(raw, exchange):
+    """Collections are never null, optional strings are sent, and no secret is among the fields."""
+    assert isinstance(raw["capabilities"], list), f"capabilities: {exchange}"
+    assert isinstance(raw["labels"], dict) and isinstance(raw["metadata"], dict), f"labels, metadata: {exchange}"
+    assert raw["wimse_uri"].startswith("spiffe://"), f"wimse_uri: {exchange}"
+    assert not {"api_key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
+
+
+def check_keys(keys, exchange):
+    """Public signing keys only, each with the members a verifier needs."""
+    assert keys, f"no key: {exchange}"
+    for key in keys:
+        assert key["kid"] and key["use"] == "sig" and key["alg"] in {"ES256", "RS256"}, f"{exchange}"
+        assert not PRIVATE_KEY_MEMBERS & key.keys(), f"a private member: {exchange}"
+        if key["alg"] == "ES256":
+            assert key["kty"] == "EC" and key["crv"] == "P-256" and key["x"] and key["y"], f"{exchange}"
+
+
+def refused_nulls(model, raw, path=""):
+    """Where `raw` holds a null that `model` would refuse."""
+    found = []
+    for name, field in model.model_fields.items():
+        key, here = field.alias or name, f"{path}{field.alias or name}"
+        kind = field.annotation
+        if key not in raw:
+            continue
+        if raw[key] is None and not takes_null(kind):
+            found.append(here)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(raw[key], dict):
+            found += refused_nulls(kind, raw[key], here + ".")
+    return found
+
+
+def takes_null(kind):
+    """Whether the SDK accepts null for this type."""
+    try:
+        TypeAdapter(kind).validate_python(None)
+    except ValidationError:
+        return False
+    return True
+
+
+def model_of(exchange):
+    """The SDK's model for the answer, or nothing when the SDK never reads that route."""
+    for method, path, status, model in MODELS:
+        if re.fullmatch(method, exchange.method) and re.fullmatch(path, exchange.path):
+            assert exchange.status == status, f"expected {status}: {exchange}"
+            return model
+    return None

@@ -1,0 +1,65 @@
+"""Every endpoint's raw answer against the SDK's models, for the barest agent and for the fullest."""
+
+import pytest
+from conftest import OWNER, unique
+from highflame.zeroid.types import Agent, AgentRegistered, IssuedCredential
+from rules import MODELS, check_model, model_of, refused_nulls
+
+BARE = {}
+FULL = {
+    "identity_type": "agent",
+    "sub_type": "orchestrator",
+    "trust_level": "first_party",
+    "framework": "langgraph",
+    "version": "1",
+    "publisher": "Example",
+    "description": "Plans.",
+    "capabilities": ["bash"],
+    "labels": {"team": "data"},
+    "metadata": {"note": None},
+    "allowed_scopes": ["data:read"],
+    "expires_at": "2999-01-01T00:00:00.123456789+02:00",
+}
+
+
+def test_the_rules_find_nulls():
+    assert refused_nulls(Agent, {"framework": None, "labels": None, "unknown": None}) == ["framework"]
+    assert refused_nulls(AgentRegistered, {"identity": {"id": None}, "api_key": None}) == ["identity.id", "api_key"]
+    assert refused_nulls(IssuedCredential, {"scopes": None, "revoked_at": None}) == ["scopes"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+@pytest.mark.parametrize("fields", [BARE, FULL], ids=["bare", "full"])
+def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, fields, prefix):
+    raw = http(open_server)
+    tenant_of = {"X-Account-ID": tenant.account_id, "X-Project-ID": tenant.project_id}
+    mark = open_server.traffic.mark()
+
+    def admin(method, path, **options):
+        answer = raw.request(method, prefix + path, headers=tenant_of, **options)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    body = {"name": "Planner", "external_id": unique("planner"), "created_by": OWNER, **fields}
+    made = admin("POST", "/agents/register", json=body)
+    agent = f"/agents/registry/{made['identity']['id']}"
+    assert admin("GET", agent) == made["identity"]
+    assert admin("GET", "/agents/registry")["agents"] == [made["identity"]]
+    assert admin("GET", "/agents/registry", params={"limit": 1, "offset": 1})["agents"] == []
+    admin("PATCH", agent, json={})
+    key = admin("POST", agent + "/rotate-key")["api_key"]
+    token = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["access_token"]
+    assert raw.post("/oauth2/token/introspect", json={"token": token}).json()["active"] is True
+    for action in ("/deactivate", "/activate", "/rotate-key"):
+        admin("POST", agent + action, json={})
+    assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
+    admin("DELETE", agent)
+    raw.get("/health")
+    raw.get("/.well-known/jwks.json")
+
+    met = set()
+    for exchange in open_server.traffic.since(mark):
+        if model := model_of(exchange):
+            check_model(model, exchange.json(), exchange)
+            met.add(model)
+    assert met == {model for *_, model in MODELS}
