@@ -17,10 +17,6 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
     let mut findings = Findings::default();
     let mode = if config.is_development() { "development" } else { "production" };
     findings.good(format!("configuration: {mode} mode, issuer {}, data in {}", config.issuer(), config.data_dir.display()))?;
-    match load_master_key(&config) {
-        Ok(master) => findings.good(format!("master key: {} from {}", master.id(), config.master_key_file().display()))?,
-        Err(error) => findings.bad("master key", &error)?,
-    }
     match Database::join(&config).await {
         Err(error) => findings.bad("database", &error)?,
         Ok(database) => {
@@ -29,6 +25,10 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
             database.close(pool).await;
             outcome?;
         }
+    }
+    match load_master_key(&config) {
+        Ok(master) => findings.good(format!("master key: {} from {}", master.id(), config.master_key_file().display()))?,
+        Err(error) => findings.bad("master key", &error)?,
     }
     match findings.bad {
         0 => say("all is well"),

@@ -22,8 +22,9 @@ pub(super) async fn serve(mut config: Config) -> Result<()> {
     let listener = bind(config.listen).await?;
     config.listening_on(listener.local_addr()?);
     let stop = stop_signal()?;
-    let master = load_master_key(&config)?;
+    // The database first: it prepares the data directory, in which a development key is then written.
     let database = Database::open(&config).await?;
+    let master = load_master_key(&config)?;
     let pool = database.pool(&config);
     let bounds = Bounds {
         header_bytes: config.limits.header_bytes,
