@@ -1,0 +1,90 @@
+//! Every SQL statement in the sources: it fits the migrated database, and it binds the tenant whose rows it touches.
+#![expect(clippy::expect_used, reason = "a test that cannot read the sources has failed")]
+
+mod support;
+#[path = "sql/tenant.rs"]
+mod tenant;
+
+use sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr};
+
+use support::sources::{Source, rust_files};
+use support::sql::is_statement;
+
+/// The statements that may do without their tenant, since what they look up names one row of the whole table:
+/// a fragment that only this statement holds, and the reason.
+const ALLOWED: &[(&str, &str)] = &[];
+
+struct Statement {
+    /// File and line.
+    place: String,
+    sql: String,
+}
+
+/// Every SQL literal below the folder.
+fn sql_literals(folder: &str) -> Vec<Statement> {
+    let statements = |source: Source| {
+        let found = source.literals.into_iter().filter(|literal| is_statement(&literal.text));
+        let path = source.path;
+        found.map(move |literal| Statement { place: format!("{path}:{}", literal.line), sql: literal.text })
+    };
+    rust_files(folder).into_iter().flat_map(statements).collect()
+}
+
+#[expect(dead_code, reason = "waits for the test that has a migrated database")]
+async fn prepare_all(db: &mut PgConnection) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Statement { place, sql } in sql_literals("src") {
+        if let Err(error) = (&mut *db).prepare(AssertSqlSafe(sql).into_sql_str()).await {
+            faults.push(format!("{place}: the database refuses the statement: {error}"));
+        }
+    }
+    faults
+}
+
+fn unbound(statements: &[Statement], allowed: &[(&str, &str)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Statement { place, sql } in statements {
+        let excused = allowed.iter().any(|(fragment, _)| tenant::holds(sql, fragment));
+        if let Some(fault) = tenant::check(sql).filter(|_| !excused) {
+            faults.push(format!("{place}: {fault}; bind it, or add a look-up by secret or jti to ALLOWED"));
+        }
+    }
+    for (fragment, _) in allowed {
+        let count = statements
+            .iter()
+            .filter(|statement| {
+                tenant::holds(&statement.sql, fragment) && tenant::check(&statement.sql).is_some()
+            })
+            .count();
+        if count != 1 {
+            faults.push(format!(
+                "tests/sql.rs: {fragment:?} in ALLOWED excuses {count} statements; it must excuse one"
+            ));
+        }
+    }
+    faults
+}
+
+#[test]
+fn no_statement_without_its_tenant() {
+    let faults = unbound(&sql_literals("src"), ALLOWED);
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn an_excuse_holds_for_one_statement_that_needs_it() {
+    let statement = |sql: &str| Statement { place: "src/x/store.rs:1".into(), sql: sql.into() };
+    let statements = [
+        statement("select 1 from api_keys where key_hash = $1"),
+        statement("select 1 from api_keys where id = $1"),
+        statement("select 1 from signing_keys where kid = $1"),
+    ];
+    let excuse = |fragment: &'static str| unbound(&statements, &[(fragment, "a secret")]);
+    assert_eq!(unbound(&statements, &[]).len(), 2);
+    assert!(excuse("where key_hash = $1")[..].iter().all(|fault| fault.contains("`api_keys`")));
+    assert_eq!(excuse("where key_hash = $1").len(), 1);
+    for (fragment, count) in [("where sub = $1", 0), ("where kid = $1", 0), ("from api_keys", 2)] {
+        let expected = format!("excuses {count} statements");
+        assert!(excuse(fragment).iter().any(|fault| fault.contains(&expected)), "{fragment}");
+    }
+}
