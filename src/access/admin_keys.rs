@@ -75,7 +75,8 @@ pub async fn create(app: &App, new: NewAdminKey) -> Result<Secret> {
         tenancy::tenant(&tenant.account_id, &tenant.project_id)?;
     }
     let named = Scopes::of(new.scopes.iter().map(String::as_str), app.config.limits.scopes)?;
-    let scopes = if named.is_empty() { DEFAULT_SCOPES.map(str::to_owned).to_vec() } else { named.as_slice().to_vec() };
+    let scopes =
+        if named.is_empty() { DEFAULT_SCOPES.map(str::to_owned).to_vec() } else { named.as_slice().to_vec() };
     let secret = Secret::generate::<32>(PREFIX)?;
     let key = AdminKey {
         id: ids::new(now)?,

@@ -114,7 +114,8 @@ async fn authenticate(
         return admin_keys::authenticate(app, tx, credential, now).await;
     }
     let token = tokens::verify(tx, credential, now, &app.config.limits).await?;
-    let token = token.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))?;
+    let token =
+        token.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))?;
     let user = Some(token.user_id).filter(|user| !user.is_empty());
     Ok(Authenticated {
         caller: Caller {
@@ -135,8 +136,10 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     if values.next().is_some() {
         return Err(refuse(Kind::InvalidRequest, "more than one Authorization header"));
     }
-    let malformed = || refuse(Kind::InvalidToken, "the Authorization header is not of the form: Bearer TOKEN");
-    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
+    let malformed =
+        || refuse(Kind::InvalidToken, "the Authorization header is not of the form: Bearer TOKEN");
+    let (scheme, token) =
+        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
     let token = token.trim();
     if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
         return Err(malformed());

@@ -38,7 +38,10 @@ pub(super) fn authenticated() -> Authenticated {
 /// All of these must hold for a request without a credential.
 pub(super) fn check(parts: &Parts) -> Result<()> {
     let local_peer = peer(&parts.extensions).is_some_and(|address| address.is_loopback());
-    let direct = !parts.headers.keys().any(|name| FORWARDED.contains(name) || name.as_str().starts_with("x-forwarded-"));
+    let direct = !parts
+        .headers
+        .keys()
+        .any(|name| FORWARDED.contains(name) || name.as_str().starts_with("x-forwarded-"));
     let mut origins = parts.headers.get_all(header::ORIGIN).iter();
     let own_origin = origins.all(|origin| origin.to_str().is_ok_and(is_loopback_origin));
     if local_peer && direct && own_origin && is_loopback_host(parts) {
@@ -80,12 +83,20 @@ mod tests {
 
     #[test]
     fn loopback_names_are_parsed_not_guessed() {
-        for good in ["localhost", "localhost:8899", "127.0.0.1:8899", "[::1]:8899", "127.9.9.9", "a.localhost"] {
+        for good in
+            ["localhost", "localhost:8899", "127.0.0.1:8899", "[::1]:8899", "127.9.9.9", "a.localhost"]
+        {
             assert!(is_loopback_authority(good), "{good}");
         }
-        for bad in
-            ["localhost.evil.example", "evil.example", "10.0.0.1", "127.0.0.1.evil.example", "evil@localhost", "", "[::2]"]
-        {
+        for bad in [
+            "localhost.evil.example",
+            "evil.example",
+            "10.0.0.1",
+            "127.0.0.1.evil.example",
+            "evil@localhost",
+            "",
+            "[::2]",
+        ] {
             assert!(!is_loopback_authority(bad), "{bad}");
         }
         assert!(!is_loopback_origin("null"));

@@ -51,7 +51,7 @@ pub async fn by_hash(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<
 pub async fn touch(db: &mut PgConnection, id: Uuid, now: Time) -> sqlx::Result<()> {
     sqlx::query(
         "update admin_keys set last_used_at = $2
-         where id = $1 and (last_used_at is null or last_used_at < $2 - interval '1 minute')",
+         where id = $1 and (last_used_at is null or last_used_at < $2::timestamptz - interval '1 minute')",
     )
     .bind(id)
     .bind(now)

@@ -18,7 +18,10 @@ pub fn usable(status: Status, expires_at: Option<Time>, now: Time) -> Result<()>
         return Err(refuse(Kind::InvalidGrant, "identity_expired"));
     }
     if status != Status::Active {
-        return Err(refuse(Kind::InvalidGrant, format!("the identity is not active: it is {}", status.as_str())));
+        return Err(refuse(
+            Kind::InvalidGrant,
+            format!("the identity is not active: it is {}", status.as_str()),
+        ));
     }
     Ok(())
 }
@@ -87,4 +90,3 @@ pub async fn rotate_key(app: &App, cx: &mut Cx, id: Uuid) -> Result<(Agent, Secr
     let secret = api_keys::replace_all(app, cx, replaced).await?;
     Ok((get(cx, id).await?, secret))
 }
-

@@ -84,7 +84,8 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
     check(&new, &app.config.limits)?;
     let owner = owner(new.created_by.as_deref(), &cx.caller)?;
     let expires_at = new.expires_at.as_deref().map(|text| future(text, cx.now)).transpose()?.flatten();
-    let key = new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
+    let key =
+        new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
     tenancy::ensure(cx).await?;
@@ -94,7 +95,8 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
     };
     let policy = policies::by_id(cx, policy_id, "body.credential_policy_id").await?;
     let key_policy_at = "body.api_key_credential_policy_id";
-    let key_policy_id = uuid(key_policy_at, new.api_key_credential_policy_id.as_deref())?.unwrap_or(policy_id);
+    let key_policy_id =
+        uuid(key_policy_at, new.api_key_credential_policy_id.as_deref())?.unwrap_or(policy_id);
     if key_policy_id != policy_id {
         policies::check_subset(&policies::by_id(cx, key_policy_id, key_policy_at).await?, &policy)?;
     }
@@ -162,7 +164,9 @@ pub(super) fn check_sub_type(identity_type: IdentityType, sub_type: &str) -> Res
 
 /// Refuses a ceiling by which the caller would hand out a reserved scope that he does not hold himself.
 pub(super) fn check_ceiling(cx: &Cx, ceiling: Ceiling) -> Result<()> {
-    scope::check_grantable(&ceiling.unwrap_or_default(), "body.allowed_scopes", |scope| cx.caller.holds(scope))
+    scope::check_grantable(&ceiling.unwrap_or_default(), "body.allowed_scopes", |scope| {
+        cx.caller.holds(scope)
+    })
 }
 
 /// Who answers for the agent. Names that look like the server's own are dropped.
@@ -213,7 +217,10 @@ fn wimse_uri(trust_domain: &str, cx: &Cx, identity_type: IdentityType, external_
 async fn taken(cx: &mut Cx, external_id: &str) -> Result<Error> {
     let (id, status) = store::by_external_id(cx, external_id).await?;
     let why = if status.ends_credentials() {
-        format!("external_id is taken by an agent that is {}: activate it and rotate its key", status.as_str())
+        format!(
+            "external_id is taken by an agent that is {}: activate it and rotate its key",
+            status.as_str()
+        )
     } else {
         "external_id already registered".to_owned()
     };

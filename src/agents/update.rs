@@ -73,7 +73,8 @@ impl AgentPatch {
 pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: AgentPatch) -> Result<Agent> {
     let agent = lock(cx, id).await?;
     check(&agent, &patch, &app.config.limits)?;
-    let key = patch.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
+    let key =
+        patch.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     if key.is_some() {
         check_takeover(cx, &agent).await?;
     }

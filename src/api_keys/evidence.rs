@@ -56,10 +56,28 @@ impl FromRow<'_, PgRow> for Evidence {
 /// The columns of a policy in the row, in the order of the struct's members.
 type PolicyColumns = [&'static str; 9];
 
-const IDENTITY_POLICY: PolicyColumns =
-    ["ip_id", "ip_ttl", "ip_grants", "ip_scopes", "ip_trust", "ip_attestation", "ip_depth", "ip_active", "ip_expires"];
-const KEY_POLICY: PolicyColumns =
-    ["kp_id", "kp_ttl", "kp_grants", "kp_scopes", "kp_trust", "kp_attestation", "kp_depth", "kp_active", "kp_expires"];
+const IDENTITY_POLICY: PolicyColumns = [
+    "ip_id",
+    "ip_ttl",
+    "ip_grants",
+    "ip_scopes",
+    "ip_trust",
+    "ip_attestation",
+    "ip_depth",
+    "ip_active",
+    "ip_expires",
+];
+const KEY_POLICY: PolicyColumns = [
+    "kp_id",
+    "kp_ttl",
+    "kp_grants",
+    "kp_scopes",
+    "kp_trust",
+    "kp_attestation",
+    "kp_depth",
+    "kp_active",
+    "kp_expires",
+];
 
 fn policy(row: &PgRow, columns: &PolicyColumns) -> sqlx::Result<Option<Policy>> {
     let [id, ttl, grants, scopes, trust, attestation, depth, active, expires] = *columns;

@@ -44,7 +44,12 @@ pub struct Entry {
 impl Event {
     /// An event without further facts.
     pub fn new(action: &'static str, target_type: &'static str, target_id: impl ToString) -> Self {
-        Self { action, target_type, target_id: target_id.to_string(), metadata: Value::Object(serde_json::Map::new()) }
+        Self {
+            action,
+            target_type,
+            target_id: target_id.to_string(),
+            metadata: Value::Object(serde_json::Map::new()),
+        }
     }
 
     /// The same event with facts.

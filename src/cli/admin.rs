@@ -55,7 +55,13 @@ fn line(key: &AdminKey) -> String {
     };
     let state = if key.revoked_at.is_some() { "revoked" } else { "live" };
     let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
-    format!("{}  {}…  {state:<7}  {tenant}  {}  {}  {used}", key.id, key.key_prefix, key.scopes.join(" "), key.name)
+    format!(
+        "{}  {}…  {state:<7}  {tenant}  {}  {}  {used}",
+        key.id,
+        key.key_prefix,
+        key.scopes.join(" "),
+        key.name
+    )
 }
 
 async fn revoke(pool: &PgPool, id: &str) -> Result<()> {

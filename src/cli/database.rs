@@ -60,7 +60,8 @@ fn settings(config: &Config) -> Settings {
 /// The parser's own error could repeat the password.
 fn configured(config: &Config) -> Result<PgConnectOptions> {
     PgConnectOptions::from_str(config.database.url.expose()).map_err(|_| {
-        anyhow::anyhow!("database.url can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE").into()
+        anyhow::anyhow!("database.url can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+            .into()
     })
 }
 

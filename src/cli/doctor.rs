@@ -16,7 +16,11 @@ const DRIFT_MILLISECONDS: i128 = 1_000;
 pub(super) async fn doctor(config: Config) -> Result<()> {
     let mut findings = Findings::default();
     let mode = if config.is_development() { "development" } else { "production" };
-    findings.good(format!("configuration: {mode} mode, issuer {}, data in {}", config.issuer(), config.data_dir.display()))?;
+    findings.good(format!(
+        "configuration: {mode} mode, issuer {}, data in {}",
+        config.issuer(),
+        config.data_dir.display()
+    ))?;
     match Database::join(&config).await {
         Err(error) => findings.bad("database", &error)?,
         Ok(database) => {
@@ -27,7 +31,11 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
         }
     }
     match load_master_key(&config) {
-        Ok(master) => findings.good(format!("master key: {} from {}", master.id(), config.master_key_file().display()))?,
+        Ok(master) => findings.good(format!(
+            "master key: {} from {}",
+            master.id(),
+            config.master_key_file().display()
+        ))?,
         Err(error) => findings.bad("master key", &error)?,
     }
     match findings.bad {
@@ -46,17 +54,23 @@ async fn examine(findings: &mut Findings, pool: &PgPool) -> Result<()> {
     findings.good("database: answers")?;
     let drift = clock.follow(time).whole_milliseconds();
     if drift.abs() > DRIFT_MILLISECONDS {
-        let why = anyhow::anyhow!("it is {drift} ms away from the database's; let both follow the same time server");
+        let why = anyhow::anyhow!(
+            "it is {drift} ms away from the database's; let both follow the same time server"
+        );
         findings.bad("clock", &why.into())?;
     } else {
         findings.good(format!("clock: within {} ms of the database's", drift.abs().max(1)))?;
     }
     match keys::list(pool, clock.now()).await {
-        Err(_) => findings.bad("schema", &anyhow::anyhow!("it is not up to date; run `chancery migrate`").into()),
+        Err(_) => {
+            findings.bad("schema", &anyhow::anyhow!("it is not up to date; run `chancery migrate`").into())
+        }
         Ok(keys) if keys.iter().any(|key| key.state == State::Active) => {
             findings.good(format!("signing keys: {}, one is active", keys.len()))
         }
-        Ok(_) => findings.bad("signing keys", &anyhow::anyhow!("none is active; start the server once").into()),
+        Ok(_) => {
+            findings.bad("signing keys", &anyhow::anyhow!("none is active; start the server once").into())
+        }
     }
 }
 

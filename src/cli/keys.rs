@@ -14,7 +14,12 @@ pub(super) async fn list(config: &Config) -> Result<()> {
     database.close(pool).await;
     for key in listed? {
         let state = serde_json::to_value(key.state)?;
-        say(format!("{}  {:<10} active from {}", key.kid, state.as_str().unwrap_or_default(), key.activate_at))?;
+        say(format!(
+            "{}  {:<10} active from {}",
+            key.kid,
+            state.as_str().unwrap_or_default(),
+            key.activate_at
+        ))?;
     }
     Ok(())
 }

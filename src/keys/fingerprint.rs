@@ -23,11 +23,8 @@ pub async fn check(db: &mut PgConnection, config: &Config, master: &MasterKey, n
         Mode::Development => "development",
         Mode::Production => "production",
     };
-    let own = Fingerprint {
-        mode: mode.to_owned(),
-        issuer: config.issuer().to_owned(),
-        master_key_id: master.id(),
-    };
+    let own =
+        Fingerprint { mode: mode.to_owned(), issuer: config.issuer().to_owned(), master_key_id: master.id() };
     let Some(stored) = store::fingerprint(db).await? else {
         return Ok(store::insert_fingerprint(db, &own, now).await?);
     };

@@ -14,7 +14,9 @@ pub fn load(config: &Config) -> Result<MasterKey> {
     let path = config.master_key_file();
     match fs::read_to_string(&path) {
         Ok(text) => MasterKey::parse(&Secret::new(text).expose().to_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound && config.mode == Mode::Development => create(&path),
+        Err(error) if error.kind() == ErrorKind::NotFound && config.mode == Mode::Development => {
+            create(&path)
+        }
         Err(error) => Err(anyhow::anyhow!(
             "the master key can't be read from {}: {error}; set keys.master_key_file \
              (CHANCERY_KEYS_MASTER_KEY_FILE) to a file that holds 32 random bytes in base64url",

@@ -98,7 +98,8 @@ pub async fn list(db: &PgPool, now: Time) -> Result<Vec<Listed>> {
 }
 
 fn open_peppers(stored: Vec<(Uuid, Vec<u8>)>, master: &MasterKey) -> Result<Vec<Pepper>> {
-    let open = |(id, sealed): (Uuid, Vec<u8>)| Ok(Pepper::new(id, &master.open(&pepper_context(id), &sealed)?));
+    let open =
+        |(id, sealed): (Uuid, Vec<u8>)| Ok(Pepper::new(id, &master.open(&pepper_context(id), &sealed)?));
     stored.into_iter().map(open).collect()
 }
 

@@ -67,7 +67,8 @@ fn micros(at: Time) -> i64 {
 }
 
 fn from_micros(micros: i64) -> Time {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// Measures how long something took, for metrics only: no decision rests on it.

@@ -85,7 +85,10 @@ impl<E: Into<anyhow::Error>> From<E> for Error {
         let error = error.into();
         if database_is_away(&error) {
             tracing::warn!(error = format!("{error:#}"), "the database did not answer");
-            return refuse(Kind::Unavailable, "the database does not answer at the moment; try again shortly");
+            return refuse(
+                Kind::Unavailable,
+                "the database does not answer at the moment; try again shortly",
+            );
         }
         Self::Fault(error)
     }
@@ -95,7 +98,10 @@ impl<E: Into<anyhow::Error>> From<E> for Error {
 fn database_is_away(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed,
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
         ) => true,
         // Classes 08 (connection), 53 (resources), 57P (shutdown, crash, starting up) of the SQLSTATE table.
         Some(sqlx::Error::Database(database)) => database

@@ -108,15 +108,19 @@ pub struct MasterKey {
 impl MasterKey {
     /// Takes 32 bytes as unpadded base64url, as [`MasterKey::generate`] writes them.
     pub fn parse(text: &str) -> Result<Self> {
-        let bytes = Zeroizing::new(
-            URL_SAFE_NO_PAD
-                .decode(text.trim().trim_end_matches('='))
-                .map_err(|_| anyhow::anyhow!("a master key is 32 bytes in base64url; this is not base64url"))?,
-        );
+        let bytes =
+            Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| {
+                anyhow::anyhow!("a master key is 32 bytes in base64url; this is not base64url")
+            })?);
         if bytes.len() != 32 {
-            return Err(anyhow::anyhow!("a master key is 32 bytes in base64url; this is {} bytes", bytes.len()).into());
+            return Err(anyhow::anyhow!(
+                "a master key is 32 bytes in base64url; this is {} bytes",
+                bytes.len()
+            )
+            .into());
         }
-        let unbound = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow::anyhow!("unusable master key"))?;
+        let unbound =
+            UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow::anyhow!("unusable master key"))?;
         let mut id = [0; KEY_ID];
         let named = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"chancery master key id");
         id.copy_from_slice(&named.as_ref()[..KEY_ID]);
@@ -139,7 +143,11 @@ impl MasterKey {
         let nonce = random::<NONCE>()?;
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.as_bytes()), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context.as_bytes()),
+                &mut sealed,
+            )
             .map_err(|_| anyhow::anyhow!("sealing failed"))?;
         Ok([&self.id[..], &nonce[..], &sealed[..]].concat())
     }

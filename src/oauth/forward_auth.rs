@@ -30,7 +30,9 @@ pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<R
     };
     let mut db = app.db.acquire().await.map_err(Error::from)?;
     let found = tokens::verify(&mut db, token, app.clock.now(), &app.config.limits).await?;
-    let Some(claims) = found.and_then(|_| claims_of(token)) else { return Ok(refusal(&app, "invalid_token")) };
+    let Some(claims) = found.and_then(|_| claims_of(token)) else {
+        return Ok(refusal(&app, "invalid_token"));
+    };
     Ok((identity(&claims), axum::Json(json!({ "active": true }))).into_response())
 }
 

@@ -62,7 +62,10 @@ impl Params {
                 }
                 Value::Null => {}
                 _ if KNOWN.contains(&name.as_str()) => {
-                    return Err(refuse(Kind::InvalidRequest, format!("the parameter {name} is not a string")));
+                    return Err(refuse(
+                        Kind::InvalidRequest,
+                        format!("the parameter {name} is not a string"),
+                    ));
                 }
                 _ => {}
             }
@@ -129,7 +132,10 @@ mod tests {
         let limits = Limits::default();
         let form = |text: &str| Params::from_form(text.as_bytes(), &limits);
         let params = form("grant_type=api_key&scope=&x=a%20b").ok().unwrap();
-        assert_eq!((params.get("grant_type"), params.get("scope"), params.get("x")), (Some("api_key"), None, Some("a b")));
+        assert_eq!(
+            (params.get("grant_type"), params.get("scope"), params.get("x")),
+            (Some("api_key"), None, Some("a b"))
+        );
         for bad in ["a=1&a=1", "a=&a=1", "a=%ff", "a=%00"] {
             assert!(form(bad).is_err(), "{bad}");
         }

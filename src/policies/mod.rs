@@ -93,7 +93,8 @@ pub async fn default_id(cx: &mut Cx) -> Result<Uuid> {
 
 /// A policy of the tenant by id; `at` names the member of the request that holds it.
 pub async fn by_id(cx: &mut Cx, id: Uuid, at: &'static str) -> Result<Policy> {
-    let unknown = || refuse_at(Kind::InvalidRequest, "there is no credential policy with this id", at, id.to_string());
+    let unknown =
+        || refuse_at(Kind::InvalidRequest, "there is no credential policy with this id", at, id.to_string());
     store::by_id(cx, id).await?.ok_or_else(unknown)
 }
 

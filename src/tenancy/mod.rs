@@ -11,7 +11,8 @@ pub fn check_segment(at: &'static str, value: &str) -> Result<()> {
     if (1..=255).contains(&value.len()) && value.bytes().all(plain) && value != "." && value != ".." {
         return Ok(());
     }
-    let why = format!("{at} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
+    let why =
+        format!("{at} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
     // The value is an identifier the caller chose, never a secret, but it may be long or unprintable.
     Err(refuse_at(Kind::InvalidRequest, why, at, value.chars().take(64).collect::<String>()))
 }
@@ -31,6 +32,8 @@ pub async fn ensure(cx: &mut Cx) -> Result<()> {
     match store::state(cx).await?.as_deref() {
         Some("active") => Ok(()),
         Some(_) => Err(refuse(Kind::Forbidden, "the tenant is suspended")),
-        None => Err(refuse(Kind::Forbidden, "the tenant does not exist; an operator key makes it on first use")),
+        None => {
+            Err(refuse(Kind::Forbidden, "the tenant does not exist; an operator key makes it on first use"))
+        }
     }
 }

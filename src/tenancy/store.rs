@@ -6,12 +6,14 @@ use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 
 pub async fn insert(db: &mut PgConnection, tenant: &Tenant, now: Time) -> sqlx::Result<()> {
-    sqlx::query("insert into tenants (account_id, project_id, created_at) values ($1, $2, $3) on conflict do nothing")
-        .bind(&tenant.account_id)
-        .bind(&tenant.project_id)
-        .bind(now)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "insert into tenants (account_id, project_id, created_at) values ($1, $2, $3) on conflict do nothing",
+    )
+    .bind(&tenant.account_id)
+    .bind(&tenant.project_id)
+    .bind(now)
+    .execute(db)
+    .await?;
     Ok(())
 }
 

@@ -80,7 +80,8 @@ fn jti_of(token: &str, limits: &Limits) -> Option<Uuid> {
 
 fn payload(token: &str) -> Option<Vec<u8>> {
     let mut parts = token.split('.');
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return None;
     };
     URL_SAFE_NO_PAD.decode(payload).ok()

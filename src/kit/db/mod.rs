@@ -25,7 +25,10 @@ pub fn pool(options: PgConnectOptions, bounds: &Database) -> PgPool {
 
 /// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait.
 pub async fn migrate(pool: &PgPool) -> Result<()> {
-    MIGRATIONS.run(pool).await.map_err(|error| anyhow::anyhow!("the schema could not be brought up to date: {error}"))?;
+    MIGRATIONS
+        .run(pool)
+        .await
+        .map_err(|error| anyhow::anyhow!("the schema could not be brought up to date: {error}"))?;
     Ok(())
 }
 

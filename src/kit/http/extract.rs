@@ -165,7 +165,9 @@ mod tests {
     #[test]
     fn a_decoder_message_is_stripped_of_the_input() {
         assert_eq!(
-            without_input("invalid type: string \"s3cret, expected x\", expected a boolean at line 1 column 5"),
+            without_input(
+                "invalid type: string \"s3cret, expected x\", expected a boolean at line 1 column 5"
+            ),
             "expected a boolean"
         );
         assert_eq!(without_input("missing field `name` at line 1 column 2"), "missing field `name`");

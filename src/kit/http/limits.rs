@@ -110,12 +110,19 @@ mod tests {
 
     #[test]
     fn limits_hold_at_their_edge_and_not_before() {
-        for good in
-            [r#"{"a":[[1,2,3,4]]}"#, r#""0123456789""#, r#"["\\u0000"]"#, r#"{"a":",,,,,,"}"#, r#"["[[[["]"#, "", "\"open"]
-        {
+        for good in [
+            r#"{"a":[[1,2,3,4]]}"#,
+            r#""0123456789""#,
+            r#"["\\u0000"]"#,
+            r#"{"a":",,,,,,"}"#,
+            r#"["[[[["]"#,
+            "",
+            "\"open",
+        ] {
             assert!(check_json(good.as_bytes(), &limits()).is_ok(), "{good}");
         }
-        for bad in [r#"{"a":[[[1]]]}"#, "[1,2,3,4,5]", r#""01234567890""#, r#"["\u0000"]"#, r#"["\\\u0000"]"#] {
+        for bad in [r#"{"a":[[[1]]]}"#, "[1,2,3,4,5]", r#""01234567890""#, r#"["\u0000"]"#, r#"["\\\u0000"]"#]
+        {
             assert!(check_json(bad.as_bytes(), &limits()).is_err(), "{bad}");
         }
     }

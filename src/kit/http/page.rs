@@ -23,7 +23,12 @@ impl Page {
 }
 
 /// A whole number of the query within its range.
-pub fn number(query: &Query, name: &'static str, default: i64, range: std::ops::RangeInclusive<i64>) -> Result<i64> {
+pub fn number(
+    query: &Query,
+    name: &'static str,
+    default: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<i64> {
     let Some(text) = query.one(name)? else { return Ok(default) };
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
         let why = format!("{name} is a whole number from {} to {}", range.start(), range.end());

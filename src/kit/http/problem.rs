@@ -64,9 +64,15 @@ fn refusal(refused: &Refused) -> Response {
     response
 }
 
-fn document(status: StatusCode, detail: &str, at: Option<&(std::borrow::Cow<'static, str>, String)>) -> Response {
-    let errors =
-        at.map(|(location, value)| Detail { message: detail, location, value }).into_iter().collect::<Vec<_>>();
+fn document(
+    status: StatusCode,
+    detail: &str,
+    at: Option<&(std::borrow::Cow<'static, str>, String)>,
+) -> Response {
+    let errors = at
+        .map(|(location, value)| Detail { message: detail, location, value })
+        .into_iter()
+        .collect::<Vec<_>>();
     let title = status.canonical_reason().unwrap_or_default();
     let body = Json(Document { status: status.as_u16(), title, detail, errors });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()

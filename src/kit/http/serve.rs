@@ -33,7 +33,9 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     // hyper refuses a buffer under 8 KiB.
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(bounds.header_bytes.max(8192));
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(bounds.header_bytes.max(8192));
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -49,7 +51,10 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
     }
     drop(listener);
     if tokio::time::timeout(bounds.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(seconds = bounds.grace.as_secs(), "some requests did not finish in time and were cut off");
+        tracing::warn!(
+            seconds = bounds.grace.as_secs(),
+            "some requests did not finish in time and were cut off"
+        );
     }
 }
 

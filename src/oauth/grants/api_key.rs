@@ -20,11 +20,8 @@ pub async fn redeem(app: &App, params: &Params, now: Time) -> Result<(Grant, Pri
     let found = api_keys::evidence(app, &mut db, key).await?;
     drop(db);
     let evidence = found.ok_or_else(invalid)?;
-    let principal = Principal {
-        tenant: evidence.tenant.clone(),
-        kind: "api_key",
-        id: evidence.key_id.to_string(),
-    };
+    let principal =
+        Principal { tenant: evidence.tenant.clone(), kind: "api_key", id: evidence.key_id.to_string() };
     match decide(app, evidence, &requested, now) {
         Ok(grant) => Ok((grant, principal)),
         Err(error) => Err(Denial { error, principal: Some(principal) }),
