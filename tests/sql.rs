@@ -15,6 +15,12 @@ use support::sql::is_statement;
 /// The statements that may do without their tenant, since what they look up names one row of the whole table:
 /// a fragment that only this statement holds, and the reason.
 const ALLOWED: &[(&str, &str)] = &[
+    ("from (select * from unnest($1::uuid[], $2::bigint[]", "by ids of keys that were found by their secret"),
+    (
+        "where expires_at <= $1 and status in ('active', 'suspended')",
+        "by expiry; the worker acts in each one's tenant",
+    ),
+    ("delete from idempotent_answers where expires_at <= $1", "by expiry; what has expired is nobody's"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (
         "revocation, active_until from credential_activity where jti = $1",

@@ -1,5 +1,7 @@
 //! Admin keys: made on the command line, shown once, stored as keyed hashes.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 use serde_json::json;
 use sqlx::{PgConnection, PgPool};
@@ -11,6 +13,7 @@ use super::{Authenticated, store};
 use crate::audit::{self, Event};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
+use crate::kit::config::Networks;
 use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
@@ -50,6 +53,18 @@ pub struct AdminKey {
     /// When it was last used, to the minute.
     #[serde(with = "time::serde::rfc3339::option")]
     pub last_used_at: Option<Time>,
+    /// The networks it may be used from, separated by commas; "" for any.
+    pub ip_allowlist: String,
+}
+
+impl AdminKey {
+    /// Whether the key may be used from this address. A list that can't be read allows nobody.
+    fn allows(&self, address: Option<IpAddr>) -> bool {
+        match self.ip_allowlist.parse::<Networks>() {
+            Ok(networks) => networks.is_empty() || address.is_some_and(|address| networks.contains(address)),
+            Err(_) => false,
+        }
+    }
 }
 
 /// A key to be made.
@@ -63,6 +78,8 @@ pub struct NewAdminKey {
     pub scopes: Vec<String>,
     /// How long it lives.
     pub lifetime: Option<Duration>,
+    /// The networks it may be used from; none means any.
+    pub allowed_networks: Networks,
 }
 
 /// Makes a key and answers its clear text, which nothing can show again.
@@ -89,6 +106,7 @@ pub async fn create(app: &App, new: NewAdminKey) -> Result<Secret> {
         expires_at: new.lifetime.map(|lifetime| now + lifetime),
         revoked_at: None,
         last_used_at: None,
+        ip_allowlist: new.allowed_networks.into(),
     };
     let mut cx = command_line(&app.db, new.tenant, now).await?;
     if key.account_id.is_some() {
@@ -133,7 +151,7 @@ async fn command_line(db: &PgPool, tenant: Option<Tenant>, now: Time) -> Result<
 pub(super) async fn authenticate(
     app: &App,
     db: &mut PgConnection,
-    presented: &str,
+    (presented, address): (&str, Option<IpAddr>),
     now: Time,
 ) -> Result<Authenticated> {
     let found = store::by_hash(db, &app.keys.hashes(presented)).await?;
@@ -141,6 +159,9 @@ pub(super) async fn authenticate(
     let key = found
         .filter(live)
         .ok_or_else(|| refuse(Kind::InvalidToken, "the admin key is unknown, expired or revoked"))?;
+    if !key.allows(address) {
+        return Err(refuse(Kind::Forbidden, "the admin key may not be used from this address"));
+    }
     store::touch(db, key.id, now).await?;
     let tenant =
         key.account_id.zip(key.project_id).map(|(account_id, project_id)| Tenant { account_id, project_id });

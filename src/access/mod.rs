@@ -1,17 +1,21 @@
 //! Who may administer: admin keys, our own tokens that carry an admin scope, and the open mode of development.
 //! A handler that takes an [`Admin`] does not run unless its caller was let in.
 mod admin_keys;
+mod lockout;
 mod open;
 pub mod scope;
 mod store;
 mod tenant;
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+
+pub use lockout::{Lockouts, check_lockout, count_failure, refresh as refresh_lockouts};
 
 pub use admin_keys::{AdminKey, NewAdminKey, create, list, revoke};
 
@@ -19,9 +23,9 @@ use crate::audit::{self, Event};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
-use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
-use crate::kit::http::trace::{RequestId, peer};
+use crate::kit::http::trace::{RequestId, client};
 use crate::tokens;
 
 /// A permission, named by the scopes of which the caller's credential must carry one.
@@ -77,19 +81,29 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let now = app.clock.now();
+        let address = client(&parts.extensions);
+        check_lockout(app, address, now)?;
         let credential = bearer(&parts.headers)?;
         let mut tx = match &credential {
             None if !app.config.admin_open() => return Err(missing().into()),
             None => {
                 open::check(parts)?;
-                app.db.begin().await.map_err(Error::from)?
+                app.begin().await?
             }
-            Some(_) => app.db.begin().await.map_err(Error::from)?,
+            Some(_) => app.begin().await?,
         };
         let authenticated = match credential {
             None => open::authenticated(),
-            Some(credential) => authenticate(app, &mut tx, credential, now).await?,
+            Some(credential) => match authenticate(app, &mut tx, (credential, address), now).await {
+                Err(error @ Error::Refused(Refused { kind: Kind::InvalidToken, .. })) => {
+                    drop(tx);
+                    count_failure(app, address, now).await?;
+                    return Err(error.into());
+                }
+                outcome => outcome?,
+            },
         };
+        app.rates.key(&authenticated.caller.id)?;
         let tenant = tenant::select(&parts.headers, authenticated.tenant.as_ref())?;
         let cx = Cx { tx, tenant, now, caller: authenticated.caller, origin: origin(parts) };
         let admin = Self { cx, permission: PhantomData };
@@ -107,11 +121,11 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 async fn authenticate(
     app: &App,
     tx: &mut sqlx::PgConnection,
-    credential: &str,
+    (credential, address): (&str, Option<IpAddr>),
     now: Time,
 ) -> Result<Authenticated> {
     if credential.starts_with(admin_keys::PREFIX) {
-        return admin_keys::authenticate(app, tx, credential, now).await;
+        return admin_keys::authenticate(app, tx, (credential, address), now).await;
     }
     let token = tokens::verify(tx, credential, now, &app.config.limits).await?;
     let token =
@@ -151,7 +165,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 pub fn origin(parts: &Parts) -> Origin {
     Origin {
         request_id: parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
-        address: peer(&parts.extensions),
+        address: client(&parts.extensions),
     }
 }
 

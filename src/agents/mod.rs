@@ -9,6 +9,7 @@ mod types;
 mod update;
 
 pub mod routes;
+pub mod worker;
 
 pub use holder::Holder;
 pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};

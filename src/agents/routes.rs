@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
@@ -14,12 +14,16 @@ use super::{Agent, AgentPatch, Filter, NewAgent, Status};
 use crate::access::{Admin, ManageIdentities};
 use crate::agents;
 use crate::audit::Event;
+use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::extract::{Id, Json, Query};
 use crate::kit::http::page::Page;
 use crate::kit::http::problem::Problem;
 use crate::kit::secret::Secret;
+
+/// The name under which answers of registration are kept.
+const REGISTER: &str = "POST /agents/register";
 
 /// The routes of agents, relative to a mount.
 pub fn routes() -> Router<Arc<App>> {
@@ -58,14 +62,25 @@ struct AgentList {
 async fn register(
     State(app): State<Arc<App>>,
     mut admin: Admin<ManageIdentities>,
-    Json(new): Json<NewAgent>,
-) -> Result<(StatusCode, axum::Json<WithKey>), Problem> {
+    creation: Creation<NewAgent>,
+) -> Result<Response, Problem> {
+    let Creation { body: new, fingerprint } = creation;
+    let replayed = idempotency::replay(&app, &mut admin.cx, REGISTER, &fingerprint).await?;
+    if let Some(answer) = replayed {
+        return admin.read(Ok(answer)).await;
+    }
     let facts = json!({ "external_id": new.external_id.chars().take(255).collect::<String>() });
     let result = agents::register(&app, &mut admin.cx, new).await;
     let id = result.as_ref().map(|registered| registered.agent.id.to_string()).unwrap_or_default();
     let event = Event::new("agent.registered", "agent", id).with(facts);
-    let registered = admin.finish(event, result).await?;
-    Ok((StatusCode::CREATED, WithKey::new(registered.agent, &registered.api_key)))
+    let answer = match result {
+        Ok(registered) => {
+            let answer = WithKey::new(registered.agent, &registered.api_key).0;
+            idempotency::created(&app, &mut admin.cx, REGISTER, &fingerprint, &answer).await
+        }
+        Err(error) => Err(error),
+    };
+    admin.finish(event, answer).await
 }
 
 async fn list(mut admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {

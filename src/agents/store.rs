@@ -1,6 +1,6 @@
 //! SQL of identities.
 
-use sqlx::{FromRow, Row as _};
+use sqlx::{FromRow, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::public_key::RegisteredKey;
@@ -263,4 +263,16 @@ pub async fn set_status(cx: &mut Cx, id: Uuid, next: Status) -> sqlx::Result<()>
 /// `%` and `_` of a search mean themselves.
 fn escape_like(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+/// Across tenants: identities whose end has come, for the worker that acts on each in its own tenant.
+pub async fn past_their_end(db: &PgPool, now: Time, most: i64) -> sqlx::Result<Vec<(Uuid, String, String)>> {
+    sqlx::query_as(
+        "select id, account_id, project_id from identities
+         where expires_at <= $1 and status in ('active', 'suspended') order by expires_at limit $2",
+    )
+    .bind(now)
+    .bind(most)
+    .fetch_all(db)
+    .await
 }

@@ -1,8 +1,10 @@
 //! API keys (`zid_sk_…`): what an agent exchanges for tokens. Shown once, stored as keyed hashes.
 mod evidence;
 mod store;
+mod usage;
 
 pub use evidence::Evidence;
+pub use usage::{Usage, Use, flush};
 
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -1,9 +1,11 @@
 //! SQL of API keys.
 
-use sqlx::PgConnection;
+use std::collections::HashMap;
+
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Evidence, NewApiKey};
+use super::{Evidence, NewApiKey, Use};
 use crate::kit::cx::Cx;
 use crate::kit::secret::SecretHash;
 
@@ -109,4 +111,29 @@ pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result
     .bind(hashes)
     .fetch_optional(db)
     .await
+}
+
+/// Across tenants: the ids come from rows that were found by their secret.
+pub async fn add_uses(db: &PgPool, uses: &HashMap<Uuid, Use>) -> sqlx::Result<()> {
+    let (mut keys, mut counts, mut times, mut addresses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (key, known) in uses {
+        keys.push(*key);
+        counts.push(known.count);
+        times.push(known.at);
+        addresses.push(known.address.clone());
+    }
+    sqlx::query(
+        "update api_keys k set usage_count = k.usage_count + u.count, last_used_ip = u.address,
+             last_used_at = greatest(k.last_used_at, u.at)
+         from (select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])
+                   as u (id, count, at, address) order by id) u
+         where k.id = u.id",
+    )
+    .bind(keys)
+    .bind(counts)
+    .bind(times)
+    .bind(addresses)
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::kit::error::{Kind, Result, refuse};
 
 pub(super) async fn run(config: Config, command: AdminCommand) -> Result<()> {
     let database = Database::join(&config).await?;
+    database.prepare(&config).await?;
     let pool = database.pool(&config);
     let outcome = match command {
         AdminCommand::CreateKey(arguments) => create(config, pool.clone(), arguments).await,
@@ -29,12 +30,17 @@ pub(super) async fn run(config: Config, command: AdminCommand) -> Result<()> {
 
 async fn create(config: Config, pool: PgPool, arguments: CreateKeyArgs) -> Result<()> {
     let master = load_master_key(&config)?;
-    let app = App::start(config, Clock::system(), pool, &master).await?;
+    let app = App::open(config, Clock::system(), pool, master).await?;
     let tenant = arguments.account.zip(arguments.project);
     let new = NewAdminKey {
         name: arguments.name,
         tenant: tenant.map(|(account_id, project_id)| Tenant { account_id, project_id }),
         scopes: arguments.scopes,
+        allowed_networks: arguments
+            .allowed_networks
+            .join(",")
+            .parse()
+            .map_err(|why: String| anyhow::anyhow!(why))?,
         lifetime: arguments.expires_in_days.map(|days| Duration::days(days.into())),
     };
     let secret = access::create(&app, new).await?;

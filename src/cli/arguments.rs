@@ -51,7 +51,9 @@ pub enum Command {
         #[command(subcommand)]
         command: AdminCommand,
     },
-    /// Look at the signing keys
+    /// Make the master key file if there is none, bring the schema up to date, then exit
+    Init,
+    /// Look after signing keys and master keys
     Keys {
         /// What to do with signing keys.
         #[command(subcommand)]
@@ -105,6 +107,9 @@ pub struct CreateKeyArgs {
     /// A scope that the key holds; repeat for more
     #[arg(long = "scope", value_name = "SCOPE", value_parser = NonEmptyStringValueParser::new())]
     pub scopes: Vec<String>,
+    /// Let the key be used only from these networks, such as 10.0.0.0/8; repeat for more
+    #[arg(long = "allow-network", value_name = "NETWORK")]
+    pub allowed_networks: Vec<String>,
     /// Let the key expire after this many days; otherwise it never does
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub expires_in_days: Option<u32>,
@@ -115,6 +120,18 @@ pub struct CreateKeyArgs {
 pub enum KeysCommand {
     /// List the signing keys and their states
     List,
+    /// Let the next signing key take over as soon as every verifier knows it
+    Rotate,
+    /// End a leaked signing key: every token it signed is refused at once
+    Revoke {
+        /// The key's id, as list shows it
+        #[arg(value_name = "KID", value_parser = NonEmptyStringValueParser::new())]
+        kid: String,
+    },
+    /// Put a new master key above those in the master key file; run rewrap when every server has the file
+    AddMasterKey,
+    /// Seal everything again under the current master key; may be interrupted and run again
+    Rewrap,
 }
 
 impl Cli {

@@ -7,8 +7,8 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::say;
 use crate::kit::config::Config;
+use crate::kit::db;
 use crate::kit::db::embedded::{Embedded, Settings};
-use crate::kit::db::{self};
 use crate::kit::error::Result;
 
 /// A database to work on, for as long as the value lives.
@@ -22,7 +22,10 @@ impl Database {
     /// The configured database, or the private one, started if it does not run.
     pub async fn open(config: &Config) -> Result<Self> {
         if !config.database.url.is_empty() {
-            return Ok(Self { options: configured(config)?, embedded: None });
+            return Ok(Self {
+                options: parsed(config.database.url.expose(), "database.url")?,
+                embedded: None,
+            });
         }
         let embedded = Embedded::start(settings(config)).await?;
         Ok(Self { options: embedded.connect_options(), embedded: Some(embedded) })
@@ -43,9 +46,24 @@ impl Database {
         db::pool(self.options.clone(), &config.database)
     }
 
-    /// Stops what was started.
+    /// Brings the schema up to date, as its owner where one is configured, and gives the application's role its rights.
+    pub async fn prepare(&self, config: &Config) -> Result<()> {
+        if config.database.owner_url.is_empty() {
+            return db::migrate(&self.options).await;
+        }
+        let owner = parsed(config.database.owner_url.expose(), "database.owner_url")?;
+        db::migrate(&owner).await?;
+        db::roles::grant(&owner, &self.options, config.database.url.expose()).await
+    }
+
+    /// Closes the pool and stops what was started.
     pub async fn close(self, pool: PgPool) {
         pool.close().await;
+        self.stop().await;
+    }
+
+    /// Stops what was started.
+    pub async fn stop(self) {
         if let Some(embedded) = self.embedded {
             embedded.stop().await;
         }
@@ -58,9 +76,9 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// The parser's own error could repeat the password.
-fn configured(config: &Config) -> Result<PgConnectOptions> {
-    PgConnectOptions::from_str(config.database.url.expose()).map_err(|_| {
-        anyhow::anyhow!("database.url can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+fn parsed(url: &str, setting: &str) -> Result<PgConnectOptions> {
+    PgConnectOptions::from_str(url).map_err(|_| {
+        anyhow::anyhow!("{setting} can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
             .into()
     })
 }
@@ -68,9 +86,8 @@ fn configured(config: &Config) -> Result<PgConnectOptions> {
 /// `chancery migrate`.
 pub(super) async fn migrate(config: &Config) -> Result<()> {
     let database = Database::join(config).await?;
-    let pool = database.pool(config);
-    let outcome = db::migrate(&pool).await;
-    database.close(pool).await;
+    let outcome = database.prepare(config).await;
+    database.stop().await;
     outcome?;
     say("the schema is up to date")
 }

@@ -14,7 +14,7 @@ pub use arguments::{
     AdminCommand, Cli, Command, CommonArgs, CreateKeyArgs, HealthArgs, KeysCommand, ServeArgs,
 };
 
-use crate::kit::config;
+use crate::kit::config::{self, Config};
 use crate::kit::error::{Error, Result};
 
 /// Runs one command to its end.
@@ -27,8 +27,16 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Doctor => doctor::doctor(config).await,
         Command::Health(arguments) => health::health(&config, arguments).await,
         Command::Admin { command } => admin::run(config, command).await,
-        Command::Keys { command: KeysCommand::List } => keys::list(&config).await,
+        Command::Init => init(&config).await,
+        Command::Keys { command } => keys::run(config, command).await,
     }
+}
+
+/// `chancery init`: what a deployment runs once, before its servers start.
+async fn init(config: &Config) -> Result<()> {
+    let master = crate::keys::create_master_key(config)?;
+    say(format!("master key {} is in {}", master.id(), config.master_key_file().display()))?;
+    database::migrate(config).await
 }
 
 /// What a command says when it fails.

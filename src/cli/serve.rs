@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,42 +16,75 @@ use crate::access::{self, NewAdminKey};
 use crate::keys::load_master_key;
 use crate::kit::app::App;
 use crate::kit::clock::Clock;
-use crate::kit::config::Config;
+use crate::kit::config::{Config, Networks};
 use crate::kit::error::Result;
 use crate::kit::http::serve::{Bounds, serve as accept};
-use crate::{router, workers};
+use crate::{api_keys, router, tokens, workers};
 
 pub(super) async fn serve(mut config: Config) -> Result<()> {
+    raise_file_limit();
     let listener = bind(config.listen).await?;
     config.listening_on(listener.local_addr()?);
     let stop = stop_signal()?;
     // The database first: it prepares the data directory, in which a development key is then written.
     let database = Database::open(&config).await?;
-    let master = load_master_key(&config)?;
     let pool = database.pool(&config);
-    let bounds = Bounds {
-        header_bytes: config.limits.header_bytes,
-        grace: std::time::Duration::from_secs(config.shutdown.grace_seconds),
-    };
-    let outcome = match App::start(config, Clock::system(), pool.clone(), &master).await {
-        Ok(app) => {
-            greet(&app, database.embedded.is_some()).await?;
-            let workers = workers::start(&app, stop.clone());
-            let supervised = async {
-                match &database.embedded {
-                    Some(embedded) => embedded.supervise(stop.clone()).await,
-                    None => stop.cancelled().await,
-                }
-            };
-            tokio::join!(accept(listener, router::router(&app), bounds, stop.clone()), supervised);
-            workers.wait().await;
-            tracing::info!("stopped");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    };
+    let outcome = run(config, &database, &pool, (listener, stop)).await;
     database.close(pool).await;
     outcome
+}
+
+async fn run(
+    config: Config,
+    database: &Database,
+    pool: &PgPool,
+    (listener, stop): (TcpListener, CancellationToken),
+) -> Result<()> {
+    database.prepare(&config).await?;
+    let master = load_master_key(&config)?;
+    let app = App::open(config, Clock::system(), pool.clone(), master).await?;
+    // The first token must find its month's partition.
+    tokens::worker::maintain(&app).await?;
+    greet(&app, database.embedded.is_some()).await?;
+    let bounds = Bounds {
+        header_bytes: app.config.limits.header_bytes,
+        grace: Duration::from_secs(app.config.shutdown.grace_seconds),
+    };
+    // First readiness turns red, then, when balancers had time to look elsewhere, nothing more is accepted, and what is
+    // in flight is finished; the workers and the database stop last.
+    let (refuse, halt) = (CancellationToken::new(), CancellationToken::new());
+    let workers = workers::start(&app, halt.clone());
+    let supervised = async {
+        match &database.embedded {
+            Some(embedded) => embedded.supervise(halt.clone()).await,
+            None => halt.cancelled().await,
+        }
+    };
+    let served = async {
+        accept(listener, router::router(&app), bounds, refuse.clone()).await;
+        halt.cancel();
+    };
+    let drained = async {
+        stop.cancelled().await;
+        app.draining.cancel();
+        tokio::time::sleep(app.config.drain()).await;
+        refuse.cancel();
+    };
+    tokio::join!(served, drained, supervised);
+    workers.wait().await;
+    api_keys::flush(&app).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Every connection is a file. The soft limit is often 1024; what the hard limit allows is taken.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener> {
@@ -95,6 +131,7 @@ async fn greet(app: &Arc<App>, embedded: bool) -> Result<()> {
             tenant: None,
             scopes: Vec::new(),
             lifetime: None,
+            allowed_networks: Networks::default(),
         };
         let secret = access::create(app, new).await?;
         say(format!("  admin key   {}   (shown this once)", secret.expose()))?;

@@ -7,7 +7,7 @@ use super::store;
 use crate::kit::clock::Time;
 use crate::kit::config::{Config, Mode};
 use crate::kit::error::Result;
-use crate::kit::secret::MasterKey;
+use crate::kit::seal::MasterKeys;
 
 /// What the one row says.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -18,7 +18,7 @@ pub struct Fingerprint {
 }
 
 /// Writes the row on first start, compares later. In development the issuer follows the port and may change.
-pub async fn check(db: &mut PgConnection, config: &Config, master: &MasterKey, now: Time) -> Result<()> {
+pub async fn check(db: &mut PgConnection, config: &Config, master: &MasterKeys, now: Time) -> Result<()> {
     let mode = match config.mode {
         Mode::Development => "development",
         Mode::Production => "production",
@@ -28,13 +28,13 @@ pub async fn check(db: &mut PgConnection, config: &Config, master: &MasterKey, n
     let Some(stored) = store::fingerprint(db).await? else {
         return Ok(store::insert_fingerprint(db, &own, now).await?);
     };
-    match disagreement(&stored, &own, config.mode) {
+    match disagreement(&stored, &own, config.mode, master.knows(&stored.master_key_id)) {
         None => Ok(()),
         Some(sentence) => Err(anyhow::anyhow!(sentence).into()),
     }
 }
 
-fn disagreement(stored: &Fingerprint, own: &Fingerprint, mode: Mode) -> Option<String> {
+fn disagreement(stored: &Fingerprint, own: &Fingerprint, mode: Mode, knows_key: bool) -> Option<String> {
     if stored.mode != own.mode {
         return Some(format!(
             "this database was set up in {} mode, but the server starts in {} mode; use another database, or start \
@@ -44,10 +44,10 @@ fn disagreement(stored: &Fingerprint, own: &Fingerprint, mode: Mode) -> Option<S
             if own.mode == "development" { "without" } else { "with" }
         ));
     }
-    if stored.master_key_id != own.master_key_id {
+    if !knows_key {
         return Some(format!(
             "this database was set up with master key {}, but the key given is {}; set keys.master_key_file to the \
-             file that holds the first",
+             file that holds the first, or add its line below the current key",
             stored.master_key_id, own.master_key_id
         ));
     }
@@ -73,7 +73,8 @@ mod tests {
         let other = |change: fn(&mut Fingerprint)| {
             let mut own = stored.clone();
             change(&mut own);
-            disagreement(&stored, &own, Mode::Production).unwrap_or_default()
+            let knows_key = own.master_key_id == stored.master_key_id;
+            disagreement(&stored, &own, Mode::Production, knows_key).unwrap_or_default()
         };
         assert!(other(|_| ()).is_empty());
         assert!(other(|own| own.mode = "development".into()).contains("set up in production mode"));

@@ -2,25 +2,32 @@
 //! published as a JWKS.
 mod fingerprint;
 mod master;
+mod rewrap;
 mod ring;
+mod rotation;
 mod store;
 
 pub mod routes;
+pub mod worker;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-pub use master::load as load_master_key;
+pub use master::{add as add_master_key, create as create_master_key, load as load_master_key};
+pub use rewrap::rewrap;
 pub use ring::{Ring, SigningKey, State, thumbprint};
+pub use rotation::{revoke, rotate};
 
 use crate::kit::clock::Time;
 use crate::kit::config::Config;
 use crate::kit::error::Result;
 use crate::kit::ids;
-use crate::kit::secret::{self, MasterKey, Pepper, SecretHash};
+use crate::kit::seal::MasterKeys;
+use crate::kit::secret::{self, Pepper, SecretHash};
 
 /// The issuer whose JWKS serves the native API. Other surfaces will have rings of their own.
 pub const NATIVE: &str = "native";
@@ -28,6 +35,7 @@ pub const NATIVE: &str = "native";
 /// What a running server holds of its keys.
 #[derive(Debug)]
 pub struct Keys {
+    master: MasterKeys,
     peppers: Vec<Pepper>,
     ring: RwLock<Arc<Ring>>,
 }
@@ -47,28 +55,43 @@ pub struct Listed {
 impl Keys {
     /// Loads the keys, and makes the first ones when there are none. Servers that start together make one set: a lock
     /// of the database lets the first work while the others wait.
-    pub async fn open(db: &PgPool, config: &Config, master: &MasterKey, now: Time) -> Result<Self> {
+    pub async fn open(db: &PgPool, config: &Config, master: MasterKeys, now: Time) -> Result<Self> {
         let mut tx = db.begin().await?;
         store::lock(&mut tx).await?;
-        fingerprint::check(&mut tx, config, master, now).await?;
+        fingerprint::check(&mut tx, config, &master, now).await?;
         if store::peppers(&mut tx).await?.is_empty() {
             let id = ids::new(now)?;
             let sealed = master.seal(&pepper_context(id), &secret::random::<32>()?)?;
             store::insert_pepper(&mut tx, id, &sealed, now).await?;
         }
-        if store::signing_keys(&mut tx, NATIVE).await?.is_empty() {
-            let key = ring::generate(master, NATIVE, now, now)?;
-            store::insert_signing_key(&mut tx, &key).await?;
-        }
-        let peppers = open_peppers(store::peppers(&mut tx).await?, master)?;
-        let ring = Ring::open(store::signing_keys(&mut tx, NATIVE).await?, master, now)?;
+        let peppers = open_peppers(store::peppers(&mut tx).await?, &master)?;
+        rotation::ensure(&mut tx, config, &master, now).await?;
+        let ring = Ring::open(store::signing_keys(&mut tx, NATIVE).await?, &master, now)?;
         tx.commit().await?;
-        Ok(Self { peppers, ring: RwLock::new(Arc::new(ring)) })
+        Ok(Self { master, peppers, ring: RwLock::new(Arc::new(ring)) })
+    }
+
+    /// Reads the ring again. Every replica does so every few seconds, and what another one decided takes effect here.
+    pub async fn refresh(&self, db: &PgPool, now: Time) -> Result<()> {
+        let stored = store::signing_keys(&mut *db.acquire().await?, NATIVE).await?;
+        let ring = Arc::new(Ring::open(stored, &self.master, now)?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        Ok(())
     }
 
     /// The ring as last read from the database.
     pub fn ring(&self) -> Arc<Ring> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Seals what may not stand in a row in clear, for one place.
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>> {
+        self.master.seal(context, plain)
+    }
+
+    /// Opens what was sealed for the same place.
+    pub fn open_sealed(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        self.master.open(context, sealed)
     }
 
     /// The hash under which a new secret is stored.
@@ -97,7 +120,7 @@ pub async fn list(db: &PgPool, now: Time) -> Result<Vec<Listed>> {
     Ok(keys.into_iter().map(listed).collect())
 }
 
-fn open_peppers(stored: Vec<(Uuid, Vec<u8>)>, master: &MasterKey) -> Result<Vec<Pepper>> {
+fn open_peppers(stored: Vec<(Uuid, Vec<u8>)>, master: &MasterKeys) -> Result<Vec<Pepper>> {
     let open =
         |(id, sealed): (Uuid, Vec<u8>)| Ok(Pepper::new(id, &master.open(&pepper_context(id), &sealed)?));
     stored.into_iter().map(open).collect()

@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::store::StoredKey;
-use crate::kit::clock::Time;
-use crate::kit::error::Result;
-use crate::kit::secret::{self, MasterKey};
+use crate::kit::clock::{Stopwatch, Time};
+use crate::kit::error::{Kind, Result, refuse};
+use crate::kit::seal::MasterKeys;
+use crate::kit::secret;
 
 /// Where a key is in its life. It follows from times in the database, so replicas agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -67,11 +68,13 @@ pub struct Ring {
     signing: Vec<SigningKey>,
     jwks: Bytes,
     etag: String,
+    /// Measured on the machine itself: how old the ring is must not depend on anybody's idea of the time.
+    read: Stopwatch,
 }
 
 impl Ring {
     /// Opens the keys and prepares the document.
-    pub fn open(stored: Vec<StoredKey>, master: &MasterKey, now: Time) -> Result<Self> {
+    pub fn open(stored: Vec<StoredKey>, master: &MasterKeys, now: Time) -> Result<Self> {
         let starts: Vec<Time> = stored.iter().map(|key| key.activate_at).collect();
         let mut signing = Vec::new();
         let mut published = Vec::new();
@@ -85,11 +88,18 @@ impl Ring {
         }
         let jwks = Bytes::from(serde_json::to_vec(&json!({ "keys": published }))?);
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&secret::sha256(&jwks)[..12]));
-        Ok(Self { signing, jwks, etag })
+        Ok(Self { signing, jwks, etag, read: Stopwatch::start() })
     }
 
-    /// The key that signs at `now`: the newest whose time has come.
-    pub fn signer(&self, now: Time) -> Result<&SigningKey> {
+    /// The key that signs at `now`: the newest whose time has come. A ring that is older than `lifetime` seconds does
+    /// not sign: another key may have been published, or this one revoked, since it was read.
+    pub fn signer(&self, now: Time, lifetime: u32) -> Result<&SigningKey> {
+        if self.read.seconds() > f64::from(lifetime) {
+            return Err(refuse(
+                Kind::Unavailable,
+                "the signing keys could not be read lately; try again shortly",
+            ));
+        }
         let active = self.signing.iter().rev().find(|key| key.activate_at <= now);
         active.ok_or_else(|| anyhow::anyhow!("no signing key is active; see `chancery keys list`").into())
     }
@@ -116,7 +126,7 @@ pub fn state(key: &StoredKey, starts: &[Time], now: Time) -> State {
     }
 }
 
-fn open(key: &StoredKey, master: &MasterKey) -> Result<SigningKey> {
+fn open(key: &StoredKey, master: &MasterKeys) -> Result<SigningKey> {
     let private = master.open(&context(&key.kid), &key.sealed_private)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private)
         .map_err(|_| anyhow::anyhow!("signing key {} can't be parsed", key.kid))?;
@@ -130,7 +140,7 @@ fn open(key: &StoredKey, master: &MasterKey) -> Result<SigningKey> {
 }
 
 /// Makes a new P-256 key that starts to sign at `activate_at`.
-pub fn generate(master: &MasterKey, issuer: &str, now: Time, activate_at: Time) -> Result<StoredKey> {
+pub fn generate(master: &MasterKeys, issuer: &str, now: Time, activate_at: Time) -> Result<StoredKey> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
         .map_err(|_| anyhow::anyhow!("a signing key could not be made"))?;
     let private = pair.to_pkcs8v1().map_err(|_| anyhow::anyhow!("a signing key could not be written"))?;
@@ -162,6 +172,7 @@ pub fn thumbprint(x: &str, y: &str) -> String {
     URL_SAFE_NO_PAD.encode(secret::sha256(members.as_bytes()))
 }
 
-fn context(kid: &str) -> String {
+/// What a private key is sealed for: it opens as nothing else.
+pub fn context(kid: &str) -> String {
     format!("signing key {kid}")
 }

@@ -27,6 +27,11 @@ pub async fn lock(db: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// The same lock if nobody holds it.
+pub async fn try_lock(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_xact_lock(7163384501)").fetch_one(db).await
+}
+
 /// Newest first.
 pub async fn peppers(db: &mut PgConnection) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
     sqlx::query_as("select id, sealed from peppers order by id desc").fetch_all(db).await
@@ -51,6 +56,58 @@ pub async fn signing_keys(db: &mut PgConnection, issuer: &str) -> sqlx::Result<V
     .bind(issuer)
     .fetch_all(db)
     .await
+}
+
+/// Moves a key's start to an earlier time.
+pub async fn activate_at(db: &mut PgConnection, kid: &str, at: Time) -> sqlx::Result<()> {
+    sqlx::query("update signing_keys set activate_at = least(activate_at, $2) where kid = $1")
+        .bind(kid)
+        .bind(at)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Notes when the last token of a superseded key will have expired.
+pub async fn retire_at(db: &mut PgConnection, kid: &str, at: Time) -> sqlx::Result<()> {
+    sqlx::query("update signing_keys set retire_at = $2 where kid = $1 and retire_at is null")
+        .bind(kid)
+        .bind(at)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether there was an unrevoked key of this id.
+pub async fn revoke(db: &mut PgConnection, kid: &str, reason: &str, now: Time) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "update signing_keys set revoked_at = $2, revoke_reason = $3 where kid = $1 and revoked_at is null",
+    )
+    .bind(kid)
+    .bind(now)
+    .bind(reason)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub async fn reseal_pepper(db: &mut PgConnection, id: Uuid, sealed: &[u8]) -> sqlx::Result<()> {
+    sqlx::query("update peppers set sealed = $2 where id = $1").bind(id).bind(sealed).execute(db).await?;
+    Ok(())
+}
+
+pub async fn reseal_signing_key(db: &mut PgConnection, kid: &str, sealed: &[u8]) -> sqlx::Result<()> {
+    sqlx::query("update signing_keys set sealed_private = $2 where kid = $1")
+        .bind(kid)
+        .bind(sealed)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn set_master_key(db: &mut PgConnection, id: &str) -> sqlx::Result<()> {
+    sqlx::query("update server_state set master_key_id = $1").bind(id).execute(db).await?;
+    Ok(())
 }
 
 pub async fn insert_signing_key(db: &mut PgConnection, key: &StoredKey) -> sqlx::Result<()> {

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio_util::sync::CancellationToken;
 
-use super::clock::Clock;
+use super::clock::{Clock, Stopwatch};
 use super::config::Config;
-use super::db;
-use super::error::Result;
+use super::db::{self, Gate};
+use super::error::{Error, Kind, Result, refuse};
 use super::metrics::Metrics;
-use super::secret::MasterKey;
+use super::seal::MasterKeys;
+use crate::access::Lockouts;
+use crate::api_keys::Usage;
 use crate::keys::Keys;
+use crate::kit::http::rate::Rates;
 
 /// A running server without its socket.
 #[derive(Debug)]
@@ -19,28 +24,85 @@ pub struct App {
     pub config: Config,
     /// Where "now" comes from.
     pub clock: Clock,
-    /// The pool of ordinary connections.
+    /// The pool of ordinary connections. Requests go through [`App::connection`] and its siblings.
     pub db: PgPool,
+    reserved: PgPool,
+    /// Whether the database answers.
+    pub gate: Gate,
     /// Peppers and signing keys.
     pub keys: Keys,
+    /// Uses of API keys that are not yet written.
+    pub usage: Usage,
+    /// Addresses that are locked out.
+    pub lockouts: Lockouts,
+    /// How many requests addresses and keys sent lately.
+    pub rates: Rates,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// When the server started, for `/health`.
-    pub started: super::clock::Stopwatch,
+    pub started: Stopwatch,
+    /// Cancelled when the server is about to stop: readiness turns red, connections are not kept.
+    pub draining: CancellationToken,
 }
 
 impl App {
-    /// Brings the schema up to date, makes or loads the keys, and answers a server that is ready to route requests.
-    pub async fn start(config: Config, clock: Clock, db: PgPool, master: &MasterKey) -> Result<Arc<Self>> {
-        db::migrate(&db).await?;
-        Self::open(config, clock, db, master).await
-    }
-
-    /// The same on a schema that is up to date already.
-    pub async fn open(config: Config, clock: Clock, db: PgPool, master: &MasterKey) -> Result<Arc<Self>> {
+    /// Loads the keys, or makes the first ones, on a schema that is up to date.
+    pub async fn open(config: Config, clock: Clock, db: PgPool, master: MasterKeys) -> Result<Arc<Self>> {
         clock.follow(db::time(&db).await?);
         let keys = Keys::open(&db, &config, master, clock.now()).await?;
-        let started = super::clock::Stopwatch::start();
-        Ok(Arc::new(Self { config, clock, db, keys, metrics: Metrics::default(), started }))
+        let options = (*db.connect_options()).clone();
+        Ok(Arc::new(Self {
+            reserved: db::reserved_pool(options.clone(), &config.database),
+            gate: Gate::new(options),
+            usage: Usage::default(),
+            lockouts: Lockouts::default(),
+            rates: Rates::new(&config.rate),
+            metrics: Metrics::default(),
+            started: Stopwatch::start(),
+            draining: CancellationToken::new(),
+            config,
+            clock,
+            db,
+            keys,
+        }))
+    }
+
+    /// A connection for statements that stand alone.
+    pub async fn connection(&self) -> Result<PoolConnection<Postgres>> {
+        self.present()?;
+        self.db.acquire().await.map_err(|error| self.absent(error))
+    }
+
+    /// A transaction.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        self.present()?;
+        self.db.begin().await.map_err(|error| self.absent(error))
+    }
+
+    /// A connection for introspection.
+    pub async fn reserved_connection(&self) -> Result<PoolConnection<Postgres>> {
+        self.present()?;
+        self.reserved.acquire().await.map_err(|error| self.absent(error))
+    }
+
+    /// A transaction for revocation.
+    pub async fn begin_reserved(&self) -> Result<Transaction<'static, Postgres>> {
+        self.present()?;
+        self.reserved.begin().await.map_err(|error| self.absent(error))
+    }
+
+    fn present(&self) -> Result<()> {
+        if self.gate.is_away() {
+            return Err(refuse(
+                Kind::Unavailable,
+                "the database does not answer at the moment; try again shortly",
+            ));
+        }
+        Ok(())
+    }
+
+    fn absent(&self, error: sqlx::Error) -> Error {
+        self.gate.suspect();
+        error.into()
     }
 }

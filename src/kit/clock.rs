@@ -49,6 +49,14 @@ impl Clock {
         drift
     }
 
+    /// How far the machine's clock was from the database's when last compared.
+    pub fn drift(&self) -> Duration {
+        match &*self.0 {
+            Source::System { offset } => Duration::microseconds(offset.load(Ordering::Relaxed)),
+            Source::Fixed(_) => Duration::ZERO,
+        }
+    }
+
     /// Moves a fixed clock; a system clock can't be moved.
     pub fn advance(&self, by: Duration) {
         if let Source::Fixed(at) = &*self.0 {

@@ -24,6 +24,8 @@ pub struct Refused {
     pub why: Cow<'static, str>,
     /// The member of the request that is wrong, as `body.external_id`, with a value the caller may see.
     pub at: Option<(Cow<'static, str>, String)>,
+    /// After how many seconds another try may succeed.
+    pub retry_after: Option<u32>,
 }
 
 /// What went wrong, in words no surface owns.
@@ -61,13 +63,26 @@ pub enum Kind {
     UnsupportedGrantType,
     /// A credential policy stands against it.
     PolicyViolation,
+    /// Too many requests or too many wrong credentials.
+    TooManyRequests,
     /// We can't answer now; another try may succeed.
     Unavailable,
 }
 
 /// A refusal of `kind` with a sentence for the caller.
 pub fn refuse(kind: Kind, why: impl Into<Cow<'static, str>>) -> Error {
-    Error::Refused(Refused { kind, why: why.into(), at: None })
+    let retry_after = (kind == Kind::Unavailable).then_some(1);
+    Error::Refused(Refused { kind, why: why.into(), at: None, retry_after })
+}
+
+/// A refusal of one who asks too often.
+pub fn refuse_for(seconds: u32, why: impl Into<Cow<'static, str>>) -> Error {
+    Error::Refused(Refused {
+        kind: Kind::TooManyRequests,
+        why: why.into(),
+        at: None,
+        retry_after: Some(seconds),
+    })
 }
 
 /// A refusal that names the member of the request at fault. `value` is shown to the caller: never pass a secret.
@@ -77,7 +92,7 @@ pub fn refuse_at(
     at: impl Into<Cow<'static, str>>,
     value: impl Into<String>,
 ) -> Error {
-    Error::Refused(Refused { kind, why: why.into(), at: Some((at.into(), value.into())) })
+    Error::Refused(Refused { kind, why: why.into(), at: Some((at.into(), value.into())), retry_after: None })
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Error {

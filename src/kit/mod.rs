@@ -9,4 +9,5 @@ pub mod error;
 pub mod http;
 pub mod ids;
 pub mod metrics;
+pub mod seal;
 pub mod secret;

@@ -1,8 +1,7 @@
-//! Secrets: the plain one is shown once, the hashed one is only compared, and what must be read again is sealed.
+//! Secrets: the plain one is shown once, the hashed one is only compared. What must be read again is sealed (`seal`).
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -96,130 +95,9 @@ impl fmt::Debug for Pepper {
     }
 }
 
-const NONCE: usize = 12;
-const KEY_ID: usize = 8;
-
-/// The key that seals what the database may not hold in clear. It stands in a file, never in a row.
-pub struct MasterKey {
-    id: [u8; KEY_ID],
-    key: LessSafeKey,
-}
-
-impl MasterKey {
-    /// Takes 32 bytes as unpadded base64url, as [`MasterKey::generate`] writes them.
-    pub fn parse(text: &str) -> Result<Self> {
-        let bytes =
-            Zeroizing::new(URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| {
-                anyhow::anyhow!("a master key is 32 bytes in base64url; this is not base64url")
-            })?);
-        if bytes.len() != 32 {
-            return Err(anyhow::anyhow!(
-                "a master key is 32 bytes in base64url; this is {} bytes",
-                bytes.len()
-            )
-            .into());
-        }
-        let unbound =
-            UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| anyhow::anyhow!("unusable master key"))?;
-        let mut id = [0; KEY_ID];
-        let named = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"chancery master key id");
-        id.copy_from_slice(&named.as_ref()[..KEY_ID]);
-        Ok(Self { id, key: LessSafeKey::new(unbound) })
-    }
-
-    /// A new random key, as text for a file.
-    pub fn generate() -> Result<Secret> {
-        Secret::generate::<32>("")
-    }
-
-    /// Names the key without telling it: 16 hex digits.
-    pub fn id(&self) -> String {
-        hex(&self.id)
-    }
-
-    /// Encrypts `plain` so that it opens only in the place named by `context`.
-    /// Layout: key id (8 bytes), nonce (12), AES-256-GCM ciphertext and tag.
-    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>> {
-        let nonce = random::<NONCE>()?;
-        let mut sealed = plain.to_vec();
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(context.as_bytes()),
-                &mut sealed,
-            )
-            .map_err(|_| anyhow::anyhow!("sealing failed"))?;
-        Ok([&self.id[..], &nonce[..], &sealed[..]].concat())
-    }
-
-    /// Opens what [`MasterKey::seal`] made for the same context.
-    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let (Some(id), Some(nonce), Some(text)) =
-            (sealed.get(..KEY_ID), sealed.get(KEY_ID..KEY_ID + NONCE), sealed.get(KEY_ID + NONCE..))
-        else {
-            return Err(anyhow::anyhow!("{context}: the sealed value is cut short").into());
-        };
-        if id != self.id {
-            return Err(anyhow::anyhow!(
-                "{context} is sealed under master key {}, but the key given is {}; start with the key this database \
-                 was set up with",
-                hex(id),
-                self.id()
-            )
-            .into());
-        }
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| anyhow::anyhow!("bad nonce"))?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let length = self
-            .key
-            .open_in_place(nonce, Aad::from(context.as_bytes()), &mut text)
-            .map_err(|_| anyhow::anyhow!("{context}: the sealed value was changed or belongs elsewhere"))?
-            .len();
-        text.truncate(length);
-        Ok(text)
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MasterKey({})", self.id())
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key() -> MasterKey {
-        MasterKey::parse(MasterKey::generate().unwrap().expose()).unwrap()
-    }
-
-    #[test]
-    fn a_sealed_value_opens_only_in_its_place_and_unchanged() {
-        let key = key();
-        let sealed = key.seal("signing key a", b"private").unwrap();
-        assert_eq!(&key.open("signing key a", &sealed).unwrap()[..], b"private");
-        assert!(key.open("signing key b", &sealed).is_err());
-        for position in 0..sealed.len() {
-            let mut changed = sealed.clone();
-            changed[position] ^= 1;
-            assert!(key.open("signing key a", &changed).is_err(), "byte {position} may be changed unnoticed");
-        }
-        assert!(key.open("signing key a", &sealed[..10]).is_err());
-    }
-
-    #[test]
-    fn another_master_key_is_named_in_the_error() {
-        let sealed = key().seal("pepper", b"x").unwrap();
-        let super::super::error::Error::Fault(fault) = key().open("pepper", &sealed).unwrap_err() else {
-            panic!("a wrong key is a fault")
-        };
-        assert!(fault.to_string().contains("is sealed under master key"), "{fault}");
-    }
 
     #[test]
     fn secrets_hide_themselves() {

@@ -51,6 +51,7 @@ pub fn code(kind: Kind) -> (&'static str, StatusCode) {
         Kind::PolicyViolation => ("policy_violation", StatusCode::BAD_REQUEST),
         Kind::MissingCredential | Kind::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED),
         Kind::Forbidden => ("access_denied", StatusCode::FORBIDDEN),
+        Kind::TooManyRequests => ("slow_down", StatusCode::TOO_MANY_REQUESTS),
         Kind::Unavailable => ("temporarily_unavailable", StatusCode::SERVICE_UNAVAILABLE),
     }
 }
@@ -74,8 +75,8 @@ impl IntoResponse for OauthError {
             let challenge = HeaderValue::from_static("Basic realm=\"chancery\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if refused.kind == Kind::Unavailable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = refused.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         // RFC 6749 section 5.1.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

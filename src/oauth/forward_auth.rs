@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::error::OauthError;
 use crate::kit::app::App;
-use crate::kit::error::Error;
 use crate::tokens::{self, claims_of};
 
 /// The claims that go out as headers.
@@ -28,7 +27,7 @@ pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<R
         Ok(token) => token,
         Err(error) => return Ok(refusal(&app, error)),
     };
-    let mut db = app.db.acquire().await.map_err(Error::from)?;
+    let mut db = app.reserved_connection().await?;
     let found = tokens::verify(&mut db, token, app.clock.now(), &app.config.limits).await?;
     let Some(claims) = found.and_then(|_| claims_of(token)) else {
         return Ok(refusal(&app, "invalid_token"));

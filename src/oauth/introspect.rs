@@ -10,7 +10,6 @@ use super::client_auth::check_inspector;
 use super::error::OauthError;
 use super::params::Params;
 use crate::kit::app::App;
-use crate::kit::error::Error;
 use crate::tokens::{self, Found, claims_of};
 
 /// Anything that does not stand is `{"active": false}` and nothing else (section 2.2).
@@ -21,7 +20,7 @@ pub async fn introspect(
 ) -> Result<axum::Json<Value>, OauthError> {
     check_inspector(&app, &headers, &params)?;
     let token = params.required("token")?;
-    let mut db = app.db.acquire().await.map_err(Error::from)?;
+    let mut db = app.reserved_connection().await?;
     let found = tokens::verify(&mut db, token, app.clock.now(), &app.config.limits).await?;
     let answer = found.and_then(|found| answer(&found, claims_of(token)?));
     Ok(axum::Json(answer.unwrap_or_else(|| json!({ "active": false }))))

@@ -23,7 +23,7 @@ pub async fn revoke(
 ) -> Result<axum::Json<Value>, OauthError> {
     check_inspector(&app, &parts.headers, &params)?;
     let token = params.required("token")?;
-    let mut tx = app.db.begin().await.map_err(Error::from)?;
+    let mut tx = app.begin_reserved().await?;
     if let Some(found) = tokens::find(&mut tx, token, &app.config.limits).await? {
         let mut cx = Cx {
             tx,

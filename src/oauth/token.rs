@@ -71,7 +71,7 @@ async fn grant(app: &App, params: &Params, from: &Origin, now: Time) -> (&'stati
         Err(error) => return ("none", Err(error)),
     };
     let (name, decision) = match grant_type {
-        api_key::NAME => (api_key::NAME, api_key::redeem(app, params, now).await),
+        api_key::NAME => (api_key::NAME, api_key::redeem(app, params, from, now).await),
         _ => {
             let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
             return ("other", Err(refuse(Kind::UnsupportedGrantType, why)));
@@ -122,6 +122,9 @@ async fn record(app: &App, grant: Grant, issued: Issued, by: (Principal, &Origin
         external_id: grant.holder.external_id,
         user_id: grant.user_id,
     };
+    if let Some(key) = credential.api_key_id {
+        app.usage.note(key, credential.issued_at, by.1.address);
+    }
     let entry = entry(by, event, None, app.clock.now())?;
     write(app, &[Record::Issue(Box::new(credential), entry)]).await?;
     Ok(answer)
@@ -141,7 +144,7 @@ fn entry(by: (Principal, &Origin), event: Event, refused: Option<String>, now: T
 }
 
 async fn write(app: &App, records: &[Record]) -> Result<()> {
-    let mut db = app.db.acquire().await?;
+    let mut db = app.connection().await?;
     ledger::write(&mut db, records).await?;
     Ok(())
 }

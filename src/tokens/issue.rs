@@ -58,7 +58,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     let (issued_at, expires_at) = lifetime(app, grant, now)?;
     let stamp = Stamp { jti: ids::new(now)?, issued_at, expires_at };
     let ring = app.keys.ring();
-    let key = ring.signer(now)?;
+    let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let token = key.sign(&Claims::of(app.config.issuer(), grant, stamp))?;
     let credential = Credential {
         jti: stamp.jti,

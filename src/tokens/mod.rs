@@ -6,6 +6,7 @@ pub mod ledger;
 mod revoke;
 mod store;
 mod verify;
+pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
 pub use revoke::revoke;

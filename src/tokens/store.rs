@@ -34,3 +34,33 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// Held until the transaction ends, if nobody else holds it.
+pub async fn try_lock_partitions(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_xact_lock(7163384503)").fetch_one(db).await
+}
+
+pub async fn make_partition(db: &mut PgConnection, name: &str, lower: Uuid, upper: Uuid) -> sqlx::Result<()> {
+    sqlx::query("select make_credentials_partition($1, $2, $3)")
+        .bind(name)
+        .bind(lower)
+        .bind(upper)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+pub async fn drop_partition(db: &mut PgConnection, name: &str) -> sqlx::Result<()> {
+    sqlx::query("select drop_credentials_partition($1)").bind(name).execute(db).await?;
+    Ok(())
+}
+
+/// The names of the partitions that there are.
+pub async fn partitions(db: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = to_regclass('credentials') order by 1",
+    )
+    .fetch_all(db)
+    .await
+}

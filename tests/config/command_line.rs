@@ -43,6 +43,7 @@ fn every_command_parses() {
             account: account.map(Into::into),
             project: project.map(Into::into),
             scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
+            allowed_networks: Vec::new(),
             expires_in_days: days,
         }),
     };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use chancery::kit::db::embedded::{Embedded, Settings};
 use chancery::kit::db::migrate;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 struct Cluster {
@@ -53,10 +53,7 @@ async fn make_template(postgres: &Embedded) {
     let mut connection = PgConnection::connect_with(&postgres.options_for("postgres")).await.unwrap();
     sqlx::query("create database migrated").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
-    let pool =
-        PgPoolOptions::new().max_connections(1).connect_with(postgres.options_for("migrated")).await.unwrap();
-    migrate(&pool).await.unwrap();
-    pool.close().await;
+    migrate(&postgres.options_for("migrated")).await.unwrap();
 }
 
 /// Waits for the end of this process, then stops Postgres and removes its directory.

@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use chancery::access::{self, NewAdminKey};
 use chancery::kit::app::App;
 use chancery::kit::clock::{Clock, Time};
-use chancery::kit::config::{Config, Mode};
+use chancery::kit::config::{Config, Mode, Networks};
 use chancery::kit::cx::Tenant;
 use chancery::kit::db;
-use chancery::kit::secret::MasterKey;
+use chancery::kit::seal::MasterKeys;
 use chancery::router::router;
 use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
@@ -82,7 +82,7 @@ impl Server {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let master = MasterKey::generate().unwrap().expose().to_owned();
+        let master = MasterKeys::generate().unwrap().expose().to_owned();
         Self::on(database().await, config, Clock::fixed(START), master).await
     }
 
@@ -94,8 +94,8 @@ impl Server {
 
     async fn on(options: PgConnectOptions, config: Config, clock: Clock, master: String) -> Self {
         let pool = db::pool(options.clone(), &config.database);
-        let key = MasterKey::parse(&master).unwrap();
-        let app = App::open(config, clock, pool, &key).await.unwrap();
+        let key = MasterKeys::parse(&master).unwrap();
+        let app = App::open(config, clock, pool, key).await.unwrap();
         Self { router: router(&app), app, options, master }
     }
 
@@ -164,6 +164,7 @@ impl Server {
                 .map(|(account, project)| Tenant { account_id: account.into(), project_id: project.into() }),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             lifetime: None,
+            allowed_networks: Networks::default(),
         };
         access::create(&self.app, new).await.unwrap().expose().to_owned()
     }

@@ -21,6 +21,8 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("signing_keys", "keys", Rows::Shared),
     ("peppers", "keys", Rows::Shared),
     ("server_state", "keys", Rows::Shared),
+    ("lockouts", "access", Rows::Shared),
+    ("idempotent_answers", "idempotency", Rows::OfTenant),
     ("audit_events", "audit", Rows::OfTenant),
 ];
 

@@ -8,6 +8,7 @@ const STRATA: [&[&str]; 5] =
 pub(crate) const CAPABILITIES: &[&str] = &[
     "access",
     "tenancy",
+    "idempotency",
     "users",
     "agents",
     "clients",

@@ -2,9 +2,13 @@
 //! `load` reads them from file, environment and flags; `validate` says what does not fit together.
 //! `config/default.toml` explains each one to the people who set them.
 mod load;
+mod networks;
+mod sections;
 mod validate;
 
 pub use load::{Overrides, default_data_dir, environment, load};
+pub use networks::Networks;
+pub use sections::{Database, Keys, Limits, Lockout, Log, Rate, Shutdown, Tokens};
 pub use validate::ConfigError;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,8 @@ pub struct Config {
     pub introspection: Introspection,
     /// The name that `/health` reports.
     pub service_name: String,
+    /// Networks of the proxies in front: what they say of the client's address is believed.
+    pub trusted_proxies: Networks,
     /// The database and its pool.
     pub database: Database,
     /// Signing keys and the key that seals them.
@@ -41,6 +47,10 @@ pub struct Config {
     pub tokens: Tokens,
     /// Sizes beyond which input is refused before it is parsed.
     pub limits: Limits,
+    /// How many requests an address or key may send.
+    pub rate: Rate,
+    /// When wrong credentials lock an address out.
+    pub lockout: Lockout,
     /// Logging.
     pub log: Log,
     /// How the server stops.
@@ -94,83 +104,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per event.
     Json,
-}
-
-/// The database and its pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Database {
-    /// Where the database is; empty runs the embedded one.
-    pub url: DatabaseUrl,
-    /// The schema owner's connection for migrations; empty uses `url` for both.
-    pub owner_url: DatabaseUrl,
-    /// Most connections that one server opens.
-    pub max_connections: u32,
-    /// Longest wait for a free connection, in seconds.
-    pub acquire_timeout_seconds: u64,
-    /// Directory that holds `initdb` and `postgres`; empty searches the usual places.
-    pub postgres_bin_dir: PathBuf,
-}
-
-/// Signing keys and the key that seals them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Keys {
-    /// File with the master key; use [`Config::master_key_file`].
-    pub master_key_file: PathBuf,
-    /// How long others may cache the JWKS, in seconds: a new key is published this long before it signs.
-    pub jwks_lifetime_seconds: u32,
-}
-
-/// Lifetimes of tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tokens {
-    /// Lifetime of a token when nothing else says, in seconds.
-    pub default_ttl_seconds: u32,
-    /// Longest lifetime that any request or policy can reach, in seconds.
-    pub max_ttl_seconds: u32,
-}
-
-/// Sizes beyond which input is refused before it is parsed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Largest request body, in bytes.
-    pub body_bytes: usize,
-    /// Largest set of request headers, in bytes.
-    pub header_bytes: usize,
-    /// Deepest nesting of arrays and objects in a JSON body.
-    pub json_depth: usize,
-    /// Longest presented token, in bytes.
-    pub token_bytes: usize,
-    /// Most scopes in one request.
-    pub scopes: usize,
-    /// Most items of any other list in one request.
-    pub list_items: usize,
-    /// Longest text field, in characters.
-    pub text_characters: usize,
-}
-
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// A level, or a list of `target=level` as tracing's filter reads it.
-    pub level: String,
-    /// The shape of log lines; use [`Config::log_json`].
-    pub format: LogFormat,
-}
-
-/// How the server stops.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Shutdown {
-    /// How long to keep accepting while readiness is red, in seconds; use [`Config::drain`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain_seconds: Option<u64>,
-    /// Longest wait for requests in flight, in seconds.
-    pub grace_seconds: u64,
 }
 
 /// A database URL. It may hold a password, so it is neither printed nor serialised.
@@ -256,64 +189,17 @@ impl Default for Config {
             admin_auth: AdminAuth::Auto,
             introspection: Introspection::Auto,
             service_name: "chancery".into(),
+            trusted_proxies: Networks::default(),
             database: Database::default(),
             keys: Keys::default(),
             tokens: Tokens::default(),
             limits: Limits::default(),
+            rate: Rate::default(),
+            lockout: Lockout::default(),
             log: Log::default(),
             shutdown: Shutdown::default(),
             mode: Mode::default(),
         }
-    }
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self {
-            url: DatabaseUrl::default(),
-            owner_url: DatabaseUrl::default(),
-            max_connections: 16,
-            acquire_timeout_seconds: 3,
-            postgres_bin_dir: PathBuf::new(),
-        }
-    }
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { master_key_file: PathBuf::new(), jwks_lifetime_seconds: 300 }
-    }
-}
-
-impl Default for Tokens {
-    fn default() -> Self {
-        Self { default_ttl_seconds: 3600, max_ttl_seconds: 7_776_000 }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 1_048_576,
-            header_bytes: 32_768,
-            json_depth: 32,
-            token_bytes: 16_384,
-            scopes: 100,
-            list_items: 200,
-            text_characters: 4096,
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Auto }
-    }
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { drain_seconds: None, grace_seconds: 30 }
     }
 }
 

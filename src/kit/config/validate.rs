@@ -136,15 +136,31 @@ impl Config {
         if self.database.url.is_empty() && !self.database.owner_url.is_empty() {
             problems.push("database.owner_url is set without database.url: set both or neither.".into());
         }
+        let (most, reserved) = (self.database.max_connections, self.database.reserved_connections);
+        if reserved == 0 || (reserved >= most && most >= 4) {
+            problems.push(format!(
+                "database.reserved_connections is {reserved}; it must be at least 1 and less than \
+                 database.max_connections, which is {most}."
+            ));
+        }
     }
 
     fn check_ranges(&self, problems: &mut Vec<String>) {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let limits = &self.limits;
-        let ranges: [(&str, u64, RangeInclusive<u64>); 14] = [
+        let ranges: [(&str, u64, RangeInclusive<u64>); 22] = [
             // Workers and the notification listener hold connections of their own.
             ("database.max_connections", self.database.max_connections.into(), 4..=1000),
             ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, 1..=60),
+            ("database.statement_timeout_seconds", self.database.statement_timeout_seconds, 1..=600),
+            ("keys.rotation_seconds", self.keys.rotation_seconds.into(), 60..=315_360_000),
+            ("keys.refresh_seconds", self.keys.refresh_seconds.into(), 1..=60),
+            // The table of credentials must not fall into more than 16 parts.
+            ("tokens.retention_days", self.tokens.retention_days.into(), 0..=300),
+            ("rate.per_address", self.rate.per_address.into(), 0..=1_000_000),
+            ("rate.per_key", self.rate.per_key.into(), 0..=1_000_000),
+            ("lockout.window_seconds", self.lockout.window_seconds.into(), 1..=86_400),
+            ("lockout.lock_seconds", self.lockout.lock_seconds.into(), 1..=86_400),
             ("keys.jwks_lifetime_seconds", self.keys.jwks_lifetime_seconds.into(), 1..=86_400),
             ("tokens.default_ttl_seconds", self.tokens.default_ttl_seconds.into(), 1..=31_536_000),
             ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=31_536_000),

@@ -1,12 +1,16 @@
 //! The database: the pool, the migrations, and a private Postgres run as a child process when none is configured.
 
 pub mod embedded;
+mod gate;
+pub mod roles;
+
+pub use gate::Gate;
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::clock::Time;
 use super::config::Database;
@@ -15,21 +19,31 @@ use super::error::Result;
 /// Every migration, in order, part of the binary.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// A pool within the configured bounds. It connects when first used.
+/// The pool of ordinary connections. It connects when first used.
 pub fn pool(options: PgConnectOptions, bounds: &Database) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(bounds.max_connections)
-        .acquire_timeout(Duration::from_secs(bounds.acquire_timeout_seconds))
-        .connect_lazy_with(options)
+    bounded(options, bounds, bounds.max_connections.saturating_sub(bounds.reserved_connections))
 }
 
-/// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait.
-pub async fn migrate(pool: &PgPool) -> Result<()> {
-    MIGRATIONS
-        .run(pool)
-        .await
-        .map_err(|error| anyhow::anyhow!("the schema could not be brought up to date: {error}"))?;
-    Ok(())
+/// The pool that only introspection and revocation use, so that they answer when all others wait.
+pub fn reserved_pool(options: PgConnectOptions, bounds: &Database) -> PgPool {
+    bounded(options, bounds, bounds.reserved_connections)
+}
+
+fn bounded(options: PgConnectOptions, bounds: &Database, most: u32) -> PgPool {
+    let timeout = format!("{}s", bounds.statement_timeout_seconds);
+    PgPoolOptions::new()
+        .max_connections(most.max(1))
+        .acquire_timeout(Duration::from_secs(bounds.acquire_timeout_seconds))
+        .connect_lazy_with(options.options([("statement_timeout", timeout.as_str())]))
+}
+
+/// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait. A
+/// connection of its own, as a migration may take longer than any request.
+pub async fn migrate(options: &PgConnectOptions) -> Result<()> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    let outcome = MIGRATIONS.run(&mut connection).await;
+    connection.close().await?;
+    outcome.map_err(|error| anyhow::anyhow!("the schema could not be brought up to date: {error}").into())
 }
 
 /// The database's own clock.

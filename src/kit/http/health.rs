@@ -17,6 +17,9 @@ use crate::kit::db;
 /// How long readiness waits for the database.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
+/// More than this between the machine's clock and the database's is told.
+const MOST_DRIFT: time::Duration = time::Duration::seconds(1);
+
 /// The routes of operation. None needs a credential, and a credential that comes is not looked at.
 pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/health", get(health)).route("/ready", get(ready)).route("/metrics", get(metrics))
@@ -32,16 +35,32 @@ async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     }))
 }
 
-/// Fit for traffic: the database answers.
+/// Fit for traffic: not about to stop, the database answers, and its clock is close to ours.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    let answer = tokio::time::timeout(READY_WITHIN, db::time(&app.db)).await;
-    match answer {
-        Ok(Ok(_)) => Json(json!({ "status": "ready" })).into_response(),
-        _ => {
-            let body = Json(json!({ "status": "unavailable", "reason": "the database does not answer" }));
-            (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
-        }
+    if app.draining.is_cancelled() {
+        return unavailable("the server is about to stop");
     }
+    if app.gate.is_away() {
+        return unavailable("the database does not answer");
+    }
+    let Ok(Ok(_)) = tokio::time::timeout(READY_WITHIN, db::time(&app.db)).await else {
+        app.gate.suspect();
+        return unavailable("the database does not answer");
+    };
+    let drift = app.clock.drift();
+    if drift.abs() > MOST_DRIFT {
+        // Times are taken from the database, so this is a warning and no reason to turn traffic away.
+        return Json(
+            json!({ "status": "ready", "warning": "the clock is more than a second off the database's" }),
+        )
+        .into_response();
+    }
+    Json(json!({ "status": "ready" })).into_response()
+}
+
+fn unavailable(reason: &'static str) -> Response {
+    let body = Json(json!({ "status": "unavailable", "reason": reason }));
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {

@@ -5,5 +5,6 @@ pub mod health;
 pub mod limits;
 pub mod page;
 pub mod problem;
+pub mod rate;
 pub mod serve;
 pub mod trace;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::kit::app::App;
 use crate::kit::clock::Stopwatch;
 use crate::kit::error::{Kind, Refused};
+use crate::kit::http::problem::Problem;
 use crate::kit::ids;
 
 /// The header that carries a request's id in and out.
@@ -72,13 +73,24 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    let address = address(&app, &request);
+    request.extensions_mut().insert(Client(address));
+    let (mut response, left) = match address.map(|address| app.rates.address(address)).transpose() {
+        Ok(left) => (next.run(request).await, left.flatten()),
+        Err(error) => (Problem(error).into_response(), None),
+    };
+    if let Some(left) = left {
+        left.write(response.headers_mut());
+    }
     finish(&app, &mut response, &id);
     let status = response.status();
     if let Some(fault) = response.extensions().get::<Fault>() {
         tracing::error!(request_id = id, %method, route, error = format!("{:#}", fault.0), "fault");
     } else {
         tracing::debug!(request_id = id, %method, route, status = status.as_u16(), ms = watch.milliseconds());
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        app.gate.suspect();
     }
     app.metrics.request(known(&method), route, status.as_u16(), watch.seconds());
     response
@@ -93,6 +105,9 @@ fn finish(app: &App, response: &mut Response, id: &str) {
     }
     if let (Some(value), true) = (challenge, needs_challenge) {
         headers.entry(header::WWW_AUTHENTICATE).or_insert(value);
+    }
+    if app.draining.is_cancelled() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -124,6 +139,36 @@ fn known(method: &Method) -> &'static str {
         "OPTIONS" => "OPTIONS",
         _ => "OTHER",
     }
+}
+
+/// The client's address: the connection's own, or what a trusted proxy says of it.
+#[derive(Clone, Copy, Debug)]
+struct Client(Option<IpAddr>);
+
+/// The client's address, as the outermost layer found it.
+pub fn client(extensions: &axum::http::Extensions) -> Option<IpAddr> {
+    extensions.get::<Client>().and_then(|client| client.0)
+}
+
+/// The right-most hop that is no trusted proxy: everything to its left was written by strangers.
+fn address(app: &App, request: &Request) -> Option<IpAddr> {
+    let peer = peer(request.extensions())?;
+    let trusted = &app.config.trusted_proxies;
+    if !trusted.contains(peer) {
+        return Some(peer);
+    }
+    let values = request.headers().get_all("x-forwarded-for").iter();
+    let hops: Vec<&str> =
+        values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    let mut nearest = peer;
+    for hop in hops.iter().rev() {
+        let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+        nearest = hop.to_canonical();
+        if !trusted.contains(nearest) {
+            break;
+        }
+    }
+    Some(nearest)
 }
 
 /// The address the connection came from.

@@ -1,10 +1,12 @@
 //! The `api_key` grant: an agent exchanges its key for a short-lived token of its own.
 
 use super::{Denial, Principal};
+use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow};
 use crate::api_keys::{self, Evidence};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
+use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::params::Params;
 use crate::tokens::Grant;
@@ -13,13 +15,23 @@ use crate::tokens::Grant;
 pub const NAME: &str = "api_key";
 
 /// Decides on a key. Tenant members of the request are ignored: the key tells its own.
-pub async fn redeem(app: &App, params: &Params, now: Time) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(
+    app: &App,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<(Grant, Principal), Denial> {
+    access::check_lockout(app, from.address, now)?;
     let requested = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes)?;
     let key = params.required("api_key")?;
-    let mut db = app.db.acquire().await.map_err(Error::from)?;
+    let mut db = app.connection().await?;
     let found = api_keys::evidence(app, &mut db, key).await?;
     drop(db);
-    let evidence = found.ok_or_else(invalid)?;
+    let Some(evidence) = found else {
+        access::count_failure(app, from.address, now).await?;
+        return Err(invalid().into());
+    };
+    app.rates.key(&evidence.key_id.to_string())?;
     let principal =
         Principal { tenant: evidence.tenant.clone(), kind: "api_key", id: evidence.key_id.to_string() };
     match decide(app, evidence, &requested, now) {

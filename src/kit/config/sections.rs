@@ -1,0 +1,176 @@
+//! The sections of the configuration, with their defaults.
+use super::{DatabaseUrl, LogFormat};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The database and its pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// Where the database is; empty runs the embedded one.
+    pub url: DatabaseUrl,
+    /// The schema owner's connection for migrations; empty uses `url` for both.
+    pub owner_url: DatabaseUrl,
+    /// Most connections that one server opens.
+    pub max_connections: u32,
+    /// How many of them only introspection and revocation may use.
+    pub reserved_connections: u32,
+    /// Longest wait for a free connection, in seconds.
+    pub acquire_timeout_seconds: u64,
+    /// Longest run of one statement, in seconds.
+    pub statement_timeout_seconds: u64,
+    /// Directory that holds `initdb` and `postgres`; empty searches the usual places.
+    pub postgres_bin_dir: PathBuf,
+}
+
+/// Signing keys and the key that seals them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// File with the master key; use [`Config::master_key_file`].
+    pub master_key_file: PathBuf,
+    /// How long others may cache the JWKS, in seconds: a new key is published this long before it signs.
+    pub jwks_lifetime_seconds: u32,
+    /// How long a key signs before the next one takes over, in seconds.
+    pub rotation_seconds: u32,
+    /// How often a server reads keys and clock from the database, in seconds.
+    pub refresh_seconds: u32,
+}
+
+/// Lifetimes of tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tokens {
+    /// Lifetime of a token when nothing else says, in seconds.
+    pub default_ttl_seconds: u32,
+    /// Longest lifetime that any request or policy can reach, in seconds.
+    pub max_ttl_seconds: u32,
+    /// How long the row of a token is kept after the token can no longer live, in days.
+    pub retention_days: u32,
+}
+
+/// Sizes beyond which input is refused before it is parsed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub body_bytes: usize,
+    /// Largest set of request headers, in bytes.
+    pub header_bytes: usize,
+    /// Deepest nesting of arrays and objects in a JSON body.
+    pub json_depth: usize,
+    /// Longest presented token, in bytes.
+    pub token_bytes: usize,
+    /// Most scopes in one request.
+    pub scopes: usize,
+    /// Most items of any other list in one request.
+    pub list_items: usize,
+    /// Longest text field, in characters.
+    pub text_characters: usize,
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or a list of `target=level` as tracing's filter reads it.
+    pub level: String,
+    /// The shape of log lines; use [`Config::log_json`].
+    pub format: LogFormat,
+}
+
+/// How the server stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long to keep accepting while readiness is red, in seconds; use [`Config::drain`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_seconds: Option<u64>,
+    /// Longest wait for requests in flight, in seconds.
+    pub grace_seconds: u64,
+}
+
+/// How many requests one server takes; a burst may be twice the figure. 0 sets no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rate {
+    /// From one address, a second.
+    pub per_address: u32,
+    /// With one API key, admin key or token, a second.
+    pub per_key: u32,
+}
+
+/// When wrong credentials lock an address out, on every server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lockout {
+    /// How many within the window; 0 locks nobody out.
+    pub failures: u32,
+    /// The window, in seconds.
+    pub window_seconds: u32,
+    /// How long the address stays out, in seconds.
+    pub lock_seconds: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::default(),
+            owner_url: DatabaseUrl::default(),
+            max_connections: 16,
+            reserved_connections: 4,
+            acquire_timeout_seconds: 3,
+            statement_timeout_seconds: 10,
+            postgres_bin_dir: PathBuf::new(),
+        }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            master_key_file: PathBuf::new(),
+            jwks_lifetime_seconds: 300,
+            rotation_seconds: 2_592_000,
+            refresh_seconds: 5,
+        }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { default_ttl_seconds: 3600, max_ttl_seconds: 7_776_000, retention_days: 30 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1_048_576,
+            header_bytes: 32_768,
+            json_depth: 32,
+            token_bytes: 16_384,
+            scopes: 100,
+            list_items: 200,
+            text_characters: 4096,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain_seconds: None, grace_seconds: 30 }
+    }
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self { failures: 100, window_seconds: 60, lock_seconds: 60 }
+    }
+}
