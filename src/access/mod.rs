@@ -26,7 +26,7 @@ use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::trace::{RequestId, client};
-use crate::tokens;
+use crate::{tenancy, tokens};
 
 /// A permission, named by the scopes of which the caller's credential must carry one.
 pub trait Permission: Send {
@@ -104,18 +104,35 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
             },
         };
         app.rates.key(&authenticated.caller.id)?;
-        let tenant = tenant::select(&parts.headers, authenticated.tenant.as_ref())?;
-        let cx = Cx { tx, tenant, now, caller: authenticated.caller, origin: origin(parts) };
-        let admin = Self { cx, permission: PhantomData };
-        if P::SCOPES.iter().any(|scope| admin.cx.caller.holds(scope)) {
-            return Ok(admin);
-        }
+        let Authenticated { caller, tenant: own } = authenticated;
+        let selected = tenant::select(&parts.headers, own.as_ref());
+        let (tenant, selected) = match (selected, own) {
+            (Ok(tenant), _) => (tenant, Ok(())),
+            // The refusal is logged where the caller belongs.
+            (Err(error), Some(own)) => (own, Err(error)),
+            (Err(error), None) => return Err(error.into()),
+        };
+        let cx = Cx { tx, tenant, now, caller, origin: origin(parts) };
+        let mut admin = Self { cx, permission: PhantomData };
+        let permitted = match selected {
+            Ok(()) => permit::<P>(&mut admin.cx).await,
+            refused => refused,
+        };
+        let Err(error) = permitted else { return Ok(admin) };
         // The caller is known, so the refusal leaves a row.
-        let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let event = Event::new("admin.denied", "route", format!("{} {route}", parts.method));
-        admin.finish(event, Err(refuse(Kind::Forbidden, why))).await
+        admin.finish(event, Err(error)).await
     }
+}
+
+/// The scope that the route asks for, and a tenant that stands. Operators may look after a suspended one.
+async fn permit<P: Permission>(cx: &mut Cx) -> Result<()> {
+    if !P::SCOPES.iter().any(|scope| cx.caller.holds(scope)) {
+        let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
+        return Err(refuse(Kind::InsufficientScope, why));
+    }
+    if cx.caller.across_tenants { Ok(()) } else { tenancy::check(cx).await }
 }
 
 async fn authenticate(

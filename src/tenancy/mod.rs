@@ -29,6 +29,11 @@ pub async fn ensure(cx: &mut Cx) -> Result<()> {
     if cx.caller.across_tenants {
         store::insert(&mut cx.tx, &cx.tenant, cx.now).await?;
     }
+    check(cx).await
+}
+
+/// Refuses a tenant that is not there or not active.
+pub async fn check(cx: &mut Cx) -> Result<()> {
     match store::state(cx).await?.as_deref() {
         Some("active") => Ok(()),
         Some(_) => Err(refuse(Kind::Forbidden, "the tenant is suspended")),

@@ -7,3 +7,8 @@ mod cluster;
 mod server;
 
 mod first;
+mod idempotency;
+mod limits;
+mod master_keys;
+mod rotation;
+mod workers;

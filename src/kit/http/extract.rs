@@ -32,23 +32,6 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-/// A JSON body that may be missing: no bytes at all mean the default.
-#[derive(Debug)]
-pub struct OptionalJson<T>(pub T);
-
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limits = &app.config.limits;
-        let text = read_body(request.into_body(), limits).await?;
-        if text.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        Ok(Self(parse(&text, limits)?))
-    }
-}
-
 /// Whether the headers name JSON as the body's type.
 pub fn is_json(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|media| media == "application/json" || media.ends_with("+json"))
@@ -77,8 +60,10 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     }
     let path = error.path().to_string();
     let message = without_input(&inner.to_string());
-    let why = if path == "." { message } else { format!("{path}: {message}") };
-    refuse_at(Kind::Invalid, why, format!("body.{path}"), "")
+    if path == "." {
+        return refuse_at(Kind::Invalid, message, "body", "");
+    }
+    refuse_at(Kind::Invalid, format!("{path}: {message}"), format!("body.{path}"), "")
 }
 
 /// Keeps of a decoder's message only what comes from our own types: the value it met may be a secret.
