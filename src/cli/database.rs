@@ -1,9 +1,10 @@
 //! Where the database is: the configured one, or a private Postgres in the data directory.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::say;
 use crate::kit::config::Config;
@@ -22,7 +23,9 @@ impl Database {
     /// The configured database, or the private one, started if it does not run.
     pub async fn open(config: &Config) -> Result<Self> {
         if !config.database.url.is_empty() {
-            return Ok(Self { options: configured(config)?, embedded: None });
+            let options = configured(config)?;
+            reach(&options, config).await?;
+            return Ok(Self { options, embedded: None });
         }
         let embedded = Embedded::start(settings(config)).await?;
         Ok(Self { options: embedded.connect_options(), embedded: Some(embedded) })
@@ -63,6 +66,22 @@ fn configured(config: &Config) -> Result<PgConnectOptions> {
         anyhow::anyhow!("database.url can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
             .into()
     })
+}
+
+/// Connects once: a pool would hide why it can't, and a request's words for it are not those of an operator.
+async fn reach(options: &PgConnectOptions, config: &Config) -> Result<()> {
+    let away = |why: String| {
+        anyhow::anyhow!(
+            "the database can't be reached: {why}; check that it runs, takes connections from here, and that \
+             database.url (DATABASE_URL) names it"
+        )
+    };
+    let seconds = config.database.acquire_timeout_seconds;
+    match tokio::time::timeout(Duration::from_secs(seconds), PgConnection::connect_with(options)).await {
+        Err(_) => Err(away(format!("no answer within {seconds} seconds")).into()),
+        Ok(Err(error)) => Err(away(error.to_string()).into()),
+        Ok(Ok(connection)) => Ok(connection.close().await?),
+    }
 }
 
 /// `chancery migrate`.
