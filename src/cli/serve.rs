@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,36 +25,47 @@ pub(super) async fn serve(mut config: Config) -> Result<()> {
     let stop = stop_signal()?;
     // The database first: it prepares the data directory, in which a development key is then written.
     let database = Database::open(&config).await?;
-    let master = load_master_key(&config)?;
     let pool = database.pool(&config);
-    let bounds = Bounds {
-        header_bytes: config.limits.header_bytes,
-        grace: std::time::Duration::from_secs(config.shutdown.grace_seconds),
-    };
-    let outcome = match App::start(config, Clock::system(), pool.clone(), &master).await {
-        Ok(app) => {
-            greet(&app, database.embedded.is_some()).await?;
-            let workers = workers::start(&app, stop.clone());
-            let supervised = async {
-                match &database.embedded {
-                    Some(embedded) => embedded.supervise(stop.clone()).await,
-                    None => stop.cancelled().await,
-                }
-            };
-            tokio::join!(accept(listener, router::router(&app), bounds, stop.clone()), supervised);
-            workers.wait().await;
-            tracing::info!("stopped");
-            Ok(())
-        }
-        Err(error) => Err(error),
-    };
+    let outcome = run(config, listener, &database, pool.clone(), stop).await;
+    // Also after a failure: a private Postgres must not stay behind a server that never came up.
     database.close(pool).await;
     outcome
 }
 
+/// Serves on a database that is up, until the stop.
+async fn run(
+    config: Config,
+    listener: TcpListener,
+    database: &Database,
+    pool: PgPool,
+    stop: CancellationToken,
+) -> Result<()> {
+    let master = load_master_key(&config)?;
+    let bounds = Bounds {
+        header_bytes: config.limits.header_bytes,
+        grace: std::time::Duration::from_secs(config.shutdown.grace_seconds),
+    };
+    let app = App::start(config, Clock::system(), pool, &master).await?;
+    greet(&app, database.embedded.is_some()).await?;
+    let workers = workers::start(&app, stop.clone());
+    let supervised = async {
+        match &database.embedded {
+            Some(embedded) => embedded.supervise(stop.clone()).await,
+            None => stop.cancelled().await,
+        }
+    };
+    tokio::join!(accept(listener, router::router(&app), bounds, stop.clone()), supervised);
+    workers.wait().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
 async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| {
-        anyhow::anyhow!("can't listen on {listen}: {error}; choose another address with --listen").into()
+        anyhow::anyhow!(
+            "can't listen on {listen}: {error}; choose another address with --listen or CHANCERY_LISTEN"
+        )
+        .into()
     })
 }
 
