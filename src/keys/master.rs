@@ -6,14 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::kit::config::{Config, Mode};
-use crate::kit::error::Result;
+use crate::kit::error::{Error, Result};
 use crate::kit::secret::{MasterKey, Secret};
 
 /// Reads the master key. In development a missing file is written, readable by its owner only.
 pub fn load(config: &Config) -> Result<MasterKey> {
     let path = config.master_key_file();
     match fs::read_to_string(&path) {
-        Ok(text) => MasterKey::parse(&Secret::new(text).expose().to_owned()),
+        Ok(text) => parse(&path, &Secret::new(text)),
         Err(error) if error.kind() == ErrorKind::NotFound && config.mode == Mode::Development => {
             create(&path)
         }
@@ -24,6 +24,14 @@ pub fn load(config: &Config) -> Result<MasterKey> {
         )
         .into()),
     }
+}
+
+/// What is wrong with the text is told with the name of its file.
+fn parse(path: &Path, text: &Secret) -> Result<MasterKey> {
+    MasterKey::parse(text.expose()).map_err(|error| match error {
+        Error::Fault(fault) => Error::Fault(fault.context(format!("the master key in {}", path.display()))),
+        refused @ Error::Refused(_) => refused,
+    })
 }
 
 /// Two servers that start together on one data directory make one file: the loser reads the winner's.
