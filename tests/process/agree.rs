@@ -38,7 +38,7 @@ async fn servers_that_start_together_make_one_set_of_keys() -> Result<()> {
             sqlx::query_as("select (select count(*) from signing_keys), (select count(*) from peppers)")
                 .fetch_one(&mut db)
                 .await?;
-        assert_eq!(made, (1, 1), "signing keys and peppers of round {round}");
+        assert_eq!(made, (2, 1), "the active and the next signing key and peppers of round {round}");
         db.close().await?;
         each_serves_the_others_agents(&servers).await?;
         assert!(!home.data().join("postgres").exists(), "a private database beside the configured one");
@@ -166,7 +166,7 @@ fn production_says_what_it_needs() -> Result<()> {
     let short = home.path().join("short.key");
     std::fs::write(&short, "c2hvcnQ")?;
     for (file, why) in
-        [(home.path().join("missing.key"), "32 random bytes"), (short, "32 bytes in base64url")]
+        [(home.path().join("missing.key"), "`chancery init` makes one"), (short, "32 bytes in base64url")]
     {
         let mut settings = with(&good, "CHANCERY_KEYS_MASTER_KEY_FILE", file.to_str().unwrap());
         settings.retain(|(name, _)| *name != "DATABASE_URL");

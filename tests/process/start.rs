@@ -73,7 +73,8 @@ async fn both_signals_stop_it_cleanly_with_its_database() -> Result<()> {
     let home = Home::new("stop")?;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGTERM] {
         let mut server = Server::start(&home, &[("CHANCERY_SHUTDOWN_GRACE_SECONDS", "1")])?;
-        assert_eq!(home.processes().len(), 2, "a server and a postmaster");
+        // A backend that is just being forked still looks like the postmaster.
+        assert!(home.processes().len() >= 2, "a server and a postmaster");
         // One connection that was used, one that never said a word, one in the middle of a
         // request, which gets its grace and no more.
         let mut used = Client::connect(&server.url()).await?;
