@@ -7,3 +7,8 @@ mod cluster;
 mod server;
 
 mod first;
+mod token_lifetimes;
+mod token_refusals;
+mod token_scopes;
+mod tokens;
+mod tools;
