@@ -6,7 +6,11 @@ mod cluster;
 #[path = "../support/server.rs"]
 mod server;
 
+mod client_auth;
 mod first;
+mod forward_auth;
+mod introspection;
+mod revocation;
 mod token_lifetimes;
 mod token_refusals;
 mod token_scopes;

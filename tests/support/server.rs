@@ -88,7 +88,13 @@ impl Server {
 
     /// Another server on the same database, with the same clock: a second replica.
     pub async fn replica(&self) -> Self {
-        let config = self.app.config.clone();
+        self.replica_with(|_| ()).await
+    }
+
+    /// A second replica whose configuration differs.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        change(&mut config);
         Self::on(self.options.clone(), config, self.app.clock.clone(), self.master.clone()).await
     }
 
