@@ -8,12 +8,16 @@ mod server;
 
 mod client_auth;
 mod first;
+mod forge;
 mod forward_auth;
+mod hostile_requests;
+mod hostile_tokens;
 mod introspection;
 mod metadata;
 mod metrics;
 mod offline;
 mod revocation;
+mod rfc;
 mod statements;
 mod token_lifetimes;
 mod token_refusals;
