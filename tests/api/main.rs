@@ -6,9 +6,26 @@ mod cluster;
 #[path = "../support/server.rs"]
 mod server;
 
+mod client_auth;
 mod first;
+mod forge;
+mod forward_auth;
+mod hostile_requests;
+mod hostile_tokens;
 mod idempotency;
+mod introspection;
 mod limits;
 mod master_keys;
+mod metadata;
+mod metrics;
+mod offline;
+mod revocation;
+mod rfc;
 mod rotation;
+mod statements;
+mod token_lifetimes;
+mod token_refusals;
+mod token_scopes;
+mod tokens;
+mod tools;
 mod workers;
