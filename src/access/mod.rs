@@ -90,17 +90,26 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
             None => open::authenticated(),
             Some(credential) => authenticate(app, &mut tx, credential, now).await?,
         };
-        let tenant = tenant::select(&parts.headers, authenticated.tenant.as_ref())?;
+        let chosen = tenant::select(&parts.headers, authenticated.tenant.as_ref());
+        let (tenant, stray) = match (chosen, authenticated.tenant) {
+            (Ok(tenant), _) => (tenant, None),
+            (Err(stray), Some(own)) => (own, Some(stray)),
+            (Err(error), None) => return Err(error.into()),
+        };
         let cx = Cx { tx, tenant, now, caller: authenticated.caller, origin: origin(parts) };
         let admin = Self { cx, permission: PhantomData };
-        if P::SCOPES.iter().any(|scope| admin.cx.caller.holds(scope)) {
-            return Ok(admin);
-        }
+        let refusal = match stray {
+            Some(stray) => stray,
+            None if P::SCOPES.iter().any(|scope| admin.cx.caller.holds(scope)) => return Ok(admin),
+            None => {
+                let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
+                refuse(Kind::Forbidden, why)
+            }
+        };
         // The caller is known, so the refusal leaves a row.
-        let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let event = Event::new("admin.denied", "route", format!("{} {route}", parts.method));
-        admin.finish(event, Err(refuse(Kind::Forbidden, why))).await
+        admin.finish(event, Err(refusal)).await
     }
 }
 

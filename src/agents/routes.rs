@@ -58,10 +58,16 @@ struct AgentList {
 async fn register(
     State(app): State<Arc<App>>,
     mut admin: Admin<ManageIdentities>,
-    Json(new): Json<NewAgent>,
+    body: Result<Json<NewAgent>, Problem>,
 ) -> Result<(StatusCode, axum::Json<WithKey>), Problem> {
-    let facts = json!({ "external_id": new.external_id.chars().take(255).collect::<String>() });
-    let result = agents::register(&app, &mut admin.cx, new).await;
+    // A body that can't be read is a refusal like any other, and leaves its row.
+    let (facts, result) = match body {
+        Ok(Json(new)) => {
+            let facts = json!({ "external_id": new.external_id.chars().take(255).collect::<String>() });
+            (facts, agents::register(&app, &mut admin.cx, new).await)
+        }
+        Err(Problem(error)) => (json!({}), Err(error)),
+    };
     let id = result.as_ref().map(|registered| registered.agent.id.to_string()).unwrap_or_default();
     let event = Event::new("agent.registered", "agent", id).with(facts);
     let registered = admin.finish(event, result).await?;
@@ -89,10 +95,15 @@ async fn update(
     State(app): State<Arc<App>>,
     mut admin: Admin<ManageIdentities>,
     Id(id): Id,
-    Json(patch): Json<AgentPatch>,
+    body: Result<Json<AgentPatch>, Problem>,
 ) -> Result<axum::Json<Agent>, Problem> {
-    let event = Event::new("agent.updated", "agent", id).with(patch.members());
-    let result = agents::update(&app, &mut admin.cx, id, patch).await;
+    let event = Event::new("agent.updated", "agent", id);
+    let (event, result) = match body {
+        Ok(Json(patch)) => {
+            (event.with(patch.members()), agents::update(&app, &mut admin.cx, id, patch).await)
+        }
+        Err(Problem(error)) => (event, Err(error)),
+    };
     Ok(axum::Json(admin.finish(event, result).await?))
 }
 
