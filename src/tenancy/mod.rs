@@ -11,8 +11,9 @@ pub fn check_segment(at: &'static str, value: &str) -> Result<()> {
     if (1..=255).contains(&value.len()) && value.bytes().all(plain) && value != "." && value != ".." {
         return Ok(());
     }
+    let name = at.trim_start_matches("body.");
     let why =
-        format!("{at} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
+        format!("{name} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
     // The value is an identifier the caller chose, never a secret, but it may be long or unprintable.
     Err(refuse_at(Kind::InvalidRequest, why, at, value.chars().take(64).collect::<String>()))
 }
