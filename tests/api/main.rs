@@ -5,5 +5,16 @@
 mod cluster;
 #[path = "../support/server.rs"]
 mod server;
+mod world;
 
+mod access;
+mod agents;
+mod audit;
+mod ceilings;
 mod first;
+mod hostile_admin;
+mod lifecycle;
+mod open_mode;
+mod patch;
+mod registry_filters;
+mod tenancy;
