@@ -100,12 +100,12 @@ async fn an_agent_with_a_reserved_ceiling_is_taken_over_only_by_who_holds_it() {
         let rotated =
             server.call("POST", &format!("{path}/rotate-key")).bearer(&key).send().await.problem(403);
         assert!(!rotated.text.contains("zid_sk_"));
-        let patch = |body: Value| server.call("PATCH", &path).bearer(&key).json(body).send();
-        patch(json!({ "public_key_pem": PEM, "name": "Taken" })).await.problem(403);
+        let change = |body: Value| server.call("PATCH", &path).bearer(&key).json(body).send();
+        change(json!({ "public_key_pem": PEM, "name": "Taken" })).await.problem(403);
         assert_eq!(server.everything().await, before);
         assert!(server.key_works(agent.text_of("api_key")).await);
         // What gives him no way to act as the agent he may change.
-        patch(json!({ "name": "Renamed", "public_key_pem": "" })).await.expect(200);
+        change(json!({ "name": "Renamed", "public_key_pem": "" })).await.expect(200);
         // Neither is there a way round through deactivation.
         server.call("POST", &format!("{path}/deactivate")).bearer(&key).send().await.expect(200);
         server.call("POST", &format!("{path}/activate")).bearer(&key).send().await.expect(200);

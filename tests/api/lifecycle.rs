@@ -10,14 +10,13 @@ const STATES: [&str; 6] = ["discovered", "pending", "active", "suspended", "deac
 /// The steps of contract section 5.3 that a request can take; staying is always possible.
 fn allowed(from: &str, to: &str) -> bool {
     from == to
-        || matches!(
-            (from, to),
-            ("discovered" | "pending", "active" | "deactivated")
-                | ("active", "suspended" | "deactivated")
-                | ("suspended", "active" | "deactivated")
-                | ("deactivated", "active")
-                | ("expired", "deactivated")
-        )
+        || match from {
+            "discovered" | "pending" => ["active", "deactivated"].contains(&to),
+            "active" => ["suspended", "deactivated"].contains(&to),
+            "suspended" => ["active", "deactivated"].contains(&to),
+            "deactivated" => to == "active",
+            _ => to == "deactivated",
+        }
 }
 
 #[tokio::test]
