@@ -11,9 +11,8 @@ const STATES: [&str; 6] = ["discovered", "pending", "active", "suspended", "deac
 fn allowed(from: &str, to: &str) -> bool {
     from == to
         || match from {
-            "discovered" | "pending" => ["active", "deactivated"].contains(&to),
+            "discovered" | "pending" | "suspended" => ["active", "deactivated"].contains(&to),
             "active" => ["suspended", "deactivated"].contains(&to),
-            "suspended" => ["active", "deactivated"].contains(&to),
             "deactivated" => to == "active",
             _ => to == "deactivated",
         }
