@@ -5,24 +5,35 @@
 mod cluster;
 #[path = "../support/server.rs"]
 mod server;
+mod world;
 
+mod access;
+mod agents;
+mod audit;
+mod ceilings;
 mod client_auth;
 mod first;
 mod forge;
 mod forward_auth;
+mod hostile_admin;
 mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
 mod introspection;
+mod lifecycle;
 mod limits;
 mod master_keys;
 mod metadata;
 mod metrics;
 mod offline;
+mod open_mode;
+mod patch;
+mod registry_filters;
 mod revocation;
 mod rfc;
 mod rotation;
 mod statements;
+mod tenancy;
 mod token_lifetimes;
 mod token_refusals;
 mod token_scopes;

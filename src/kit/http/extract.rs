@@ -46,24 +46,29 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// Parses JSON within the limits. The error never repeats a value of the input.
 pub fn parse<T: DeserializeOwned>(text: &[u8], limits: &Limits) -> Result<T> {
     check_json(text, limits)?;
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| refuse(Kind::InvalidRequest, "the body is not UTF-8"))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error, text))?;
     reader.end().map_err(|_| refuse(Kind::InvalidRequest, "text follows the end of the JSON body"))?;
     Ok(value)
 }
 
-fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>, text: &str) -> Error {
     let inner = error.inner();
-    if !inner.is_data() {
+    let message = if inner.is_data() {
+        without_input(&inner.to_string())
+    } else if serde_json::from_str::<serde_json::Value>(text).is_err() {
         let (line, column) = (inner.line(), inner.column());
         return refuse(Kind::InvalidRequest, format!("the body is not JSON (line {line}, column {column})"));
+    } else {
+        // serde_json calls a number where an enum is expected bad syntax, though the text is lawful JSON.
+        "the value is of the wrong type".to_owned()
+    };
+    match error.path().to_string().as_str() {
+        "." => refuse_at(Kind::Invalid, message, "body", ""),
+        path => refuse_at(Kind::Invalid, format!("{path}: {message}"), format!("body.{path}"), ""),
     }
-    let path = error.path().to_string();
-    let message = without_input(&inner.to_string());
-    if path == "." {
-        return refuse_at(Kind::Invalid, message, "body", "");
-    }
-    refuse_at(Kind::Invalid, format!("{path}: {message}"), format!("body.{path}"), "")
 }
 
 /// Keeps of a decoder's message only what comes from our own types: the value it met may be a secret.
