@@ -104,9 +104,12 @@ pub fn serve(home: &Home, settings: &[(&str, &str)]) -> Command {
 pub fn is_root(test: &str) -> bool {
     let root = geteuid().is_root();
     if !root {
-        // Past the capture of the test harness, which would keep it silent.
-        let line = format!("SKIPPED: {test} needs root to become another user\n");
-        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+        say_skipped(&format!("{test} needs root to become another user"));
     }
     root
+}
+
+/// Past the capture of the test harness, which would keep it silent.
+pub fn say_skipped(why: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: {why}\n").as_bytes()).unwrap();
 }
