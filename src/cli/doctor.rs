@@ -25,7 +25,7 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
         Err(error) => findings.bad("database", &error)?,
         Ok(database) => {
             let pool = database.pool(&config);
-            let outcome = examine(&mut findings, &pool).await;
+            let outcome = examine(&mut findings, &pool, !config.is_development()).await;
             database.close(pool).await;
             outcome?;
         }
@@ -45,7 +45,7 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
     }
 }
 
-async fn examine(findings: &mut Findings, pool: &PgPool) -> Result<()> {
+async fn examine(findings: &mut Findings, pool: &PgPool, production: bool) -> Result<()> {
     let clock = Clock::system();
     let time = match db::time(pool).await {
         Ok(time) => time,
@@ -60,6 +60,12 @@ async fn examine(findings: &mut Findings, pool: &PgPool) -> Result<()> {
         findings.bad("clock", &why.into())?;
     } else {
         findings.good(format!("clock: within {} ms of the database's", drift.abs().max(1)))?;
+    }
+    if production && matches!(db::roles::may_change_audit(pool).await, Ok(true)) {
+        say(
+            "note  database role: one role does all, so the server itself could change the audit log; name the \
+             schema's owner in database.owner_url and give database.url a role of its own",
+        )?;
     }
     match keys::list(pool, clock.now()).await {
         Err(_) => {

@@ -69,6 +69,17 @@ impl External {
         Ok(Self { embedded: Embedded::start(home.settings()).await?, _home: home })
     }
 
+    /// Where its files are.
+    pub fn data(&self) -> &Path {
+        self.embedded.directory()
+    }
+
+    /// Where it is reached.
+    pub fn socket(&self) -> Result<PathBuf> {
+        let options = self.embedded.connect_options();
+        Ok(options.get_socket().context("a socket")?.clone())
+    }
+
     /// The URL of a new, empty database.
     pub async fn database(&self, name: &str) -> Result<String> {
         let mut connection = PgConnection::connect_with(&self.embedded.options_for("postgres")).await?;
