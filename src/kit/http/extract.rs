@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -22,14 +23,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limits = &app.config.limits;
-        let (parts, body) = request.into_parts();
-        let text = read_body(body, limits).await?;
-        if !is_json(&parts.headers) {
-            return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json").into());
-        }
-        Ok(Self(parse(&text, limits)?))
+        let (_, text) = read_json(request, app).await?;
+        Ok(Self(parse(&text, &app.config.limits)?))
     }
+}
+
+/// The headers and the text of a request whose body is JSON, not parsed yet.
+pub async fn read_json(request: Request, app: &App) -> Result<(HeaderMap, Bytes)> {
+    let (parts, body) = request.into_parts();
+    let text = read_body(body, &app.config.limits).await?;
+    if !is_json(&parts.headers) {
+        return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"));
+    }
+    Ok((parts.headers, text))
 }
 
 /// Whether the headers name JSON as the body's type.
