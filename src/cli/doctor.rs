@@ -47,12 +47,11 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
 
 async fn examine(findings: &mut Findings, pool: &PgPool, production: bool) -> Result<()> {
     let clock = Clock::system();
-    let time = match db::time(pool).await {
-        Ok(time) => time,
+    let drift = match db::follow(&clock, pool).await {
+        Ok(drift) => drift.whole_milliseconds(),
         Err(error) => return findings.bad("database", &error.into()),
     };
     findings.good("database: answers")?;
-    let drift = clock.follow(time).whole_milliseconds();
     if drift.abs() > DRIFT_MILLISECONDS {
         let why = anyhow::anyhow!(
             "it is {drift} ms away from the database's; let both follow the same time server"
