@@ -51,6 +51,8 @@ pub enum Kind {
     Conflict,
     /// The body is larger than the limit.
     TooLarge,
+    /// The body was not sent within the time for it.
+    TooSlow,
     /// The body is of a type this route does not read.
     UnsupportedMediaType,
     /// OAuth: the grant (key, assertion, code) is unknown, revoked, expired or its holder is not usable.

@@ -42,6 +42,7 @@ pub fn code(kind: Kind) -> (&'static str, StatusCode) {
         Kind::NotFound => ("invalid_request", StatusCode::NOT_FOUND),
         Kind::MethodNotAllowed => ("invalid_request", StatusCode::METHOD_NOT_ALLOWED),
         Kind::TooLarge => ("invalid_request", StatusCode::PAYLOAD_TOO_LARGE),
+        Kind::TooSlow => ("invalid_request", StatusCode::REQUEST_TIMEOUT),
         Kind::UnsupportedMediaType => ("invalid_request", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         Kind::InvalidGrant => ("invalid_grant", StatusCode::BAD_REQUEST),
         Kind::InvalidClient => ("invalid_client", StatusCode::UNAUTHORIZED),

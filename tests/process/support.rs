@@ -69,6 +69,17 @@ impl External {
         Ok(Self { embedded: Embedded::start(home.settings()).await?, _home: home })
     }
 
+    /// Where its files are.
+    pub fn data(&self) -> &Path {
+        self.embedded.directory()
+    }
+
+    /// Where it is reached.
+    pub fn socket(&self) -> Result<PathBuf> {
+        let options = self.embedded.connect_options();
+        Ok(options.get_socket().context("a socket")?.clone())
+    }
+
     /// The URL of a new, empty database.
     pub async fn database(&self, name: &str) -> Result<String> {
         let mut connection = PgConnection::connect_with(&self.embedded.options_for("postgres")).await?;
@@ -104,9 +115,12 @@ pub fn serve(home: &Home, settings: &[(&str, &str)]) -> Command {
 pub fn is_root(test: &str) -> bool {
     let root = geteuid().is_root();
     if !root {
-        // Past the capture of the test harness, which would keep it silent.
-        let line = format!("SKIPPED: {test} needs root to become another user\n");
-        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+        say_skipped(&format!("{test} needs root to become another user"));
     }
     root
+}
+
+/// Past the capture of the test harness, which would keep it silent.
+pub fn say_skipped(why: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), format!("SKIPPED: {why}\n").as_bytes()).unwrap();
 }

@@ -89,7 +89,13 @@ impl Server {
 
     /// Another server on the same database, with the same clock: a second replica.
     pub async fn replica(&self) -> Self {
-        let config = self.app.config.clone();
+        self.replica_with(|_| ()).await
+    }
+
+    /// A second replica whose configuration differs.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        change(&mut config);
         Self::on(self.options.clone(), config, self.app.clock.clone(), self.master.clone()).await.unwrap()
     }
 
@@ -99,7 +105,7 @@ impl Server {
     }
 
     /// Another server on the same database with another master key file, if it starts.
-    pub async fn replica_with(&self, master: &str) -> Result<Self, chancery::kit::error::Error> {
+    pub async fn replica_under(&self, master: &str) -> Result<Self, chancery::kit::error::Error> {
         let config = self.app.config.clone();
         Self::on(self.options.clone(), config, self.app.clock.clone(), master.to_owned()).await
     }

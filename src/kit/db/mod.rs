@@ -8,11 +8,11 @@ pub use gate::Gate;
 
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::clock::Time;
+use super::clock::{Clock, Time, local};
 use super::config::Database;
 use super::error::Result;
 
@@ -41,9 +41,39 @@ fn bounded(options: PgConnectOptions, bounds: &Database, most: u32) -> PgPool {
 /// connection of its own, as a migration may take longer than any request.
 pub async fn migrate(options: &PgConnectOptions) -> Result<()> {
     let mut connection = PgConnection::connect_with(options).await?;
-    let outcome = MIGRATIONS.run(&mut connection).await;
+    let outcome = bring_up_to_date(&mut connection).await;
     connection.close().await?;
     outcome.map_err(|error| anyhow::anyhow!("the schema could not be brought up to date: {error}").into())
+}
+
+/// The application's role may look at the list of migrations but not define tables, and the migrator begins by defining
+/// one. So a schema that has everything is left alone, also when a newer server brought more.
+async fn bring_up_to_date(db: &mut PgConnection) -> Result<(), MigrateError> {
+    if !has_every_migration(db).await? {
+        MIGRATIONS.run(db).await?;
+    }
+    Ok(())
+}
+
+async fn has_every_migration(db: &mut PgConnection) -> sqlx::Result<bool> {
+    let begun: bool =
+        sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut *db).await?;
+    if !begun {
+        return Ok(false);
+    }
+    let applied: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("select version, checksum from _sqlx_migrations where success").fetch_all(db).await?;
+    let is_applied = |version: i64, checksum: &[u8]| {
+        applied.iter().any(|(found, sum)| *found == version && sum == checksum)
+    };
+    Ok(MIGRATIONS.iter().all(|migration| is_applied(migration.version, &migration.checksum)))
+}
+
+/// Brings a clock onto the database's; answers how far the machine's own is away.
+pub async fn follow(clock: &Clock, pool: &PgPool) -> sqlx::Result<time::Duration> {
+    let asked = local();
+    let database = time(pool).await?;
+    Ok(clock.follow(asked, database))
 }
 
 /// The database's own clock.

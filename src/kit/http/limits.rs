@@ -1,19 +1,33 @@
 //! Limits that stand before the parsers: what is too large or too deep is refused before it costs anything.
 
+use std::time::Duration;
+
 use axum::body::{Body, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::kit::config::Limits;
 use crate::kit::error::{Kind, Result, refuse};
 
+/// How long a client may take to send a body: as long as for its headers.
+const BODY_WITHIN: Duration = Duration::from_secs(15);
+
 /// Reads a body up to the limit.
 pub async fn read_body(body: Body, limits: &Limits) -> Result<Bytes> {
-    match Limited::new(body, limits.body_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(refuse(Kind::TooLarge, format!("the body is larger than {} bytes", limits.body_bytes)))
+    read_within(BODY_WITHIN, body, limits.body_bytes).await
+}
+
+/// Who sends a byte now and then must not hold a connection for ever.
+async fn read_within(within: Duration, body: Body, most: usize) -> Result<Bytes> {
+    match tokio::time::timeout(within, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(refuse(Kind::TooLarge, format!("the body is larger than {most} bytes")))
         }
-        Err(_) => Err(refuse(Kind::InvalidRequest, "the body broke off before its end")),
+        Ok(Err(_)) => Err(refuse(Kind::InvalidRequest, "the body broke off before its end")),
+        Err(_) => {
+            let why = format!("the body was not complete after {} seconds", within.as_secs());
+            Err(refuse(Kind::TooSlow, why))
+        }
     }
 }
 
@@ -102,9 +116,33 @@ pub fn check_text(name: &'static str, text: &str, limits: &Limits) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kit::error::Error;
 
     fn limits() -> Limits {
         Limits { json_depth: 3, list_items: 4, token_bytes: 10, ..Limits::default() }
+    }
+
+    /// Sends nothing and never ends.
+    struct Silent;
+
+    impl hyper::body::Body for Silent {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_given_up() {
+        let read = read_within(Duration::from_millis(1), Body::new(Silent), 10).await;
+        assert!(matches!(read, Err(Error::Refused(refused)) if refused.kind == Kind::TooSlow));
+        let read = read_within(Duration::from_secs(15), Body::from("0123456789"), 10).await;
+        assert!(read.is_ok_and(|bytes| &bytes[..] == b"0123456789"));
     }
 
     #[test]
