@@ -11,7 +11,6 @@ mod bare;
 mod cpu;
 mod crypto;
 #[path = "../../tests/support/program.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
 mod program;
 mod raw;
 #[path = "../../tests/support/traffic.rs"]
