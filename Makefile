@@ -4,13 +4,17 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test check setup
+.PHONY: run test crash check setup
 
 run: setup
 	cargo run
 
 test: setup
 	cargo test
+
+# The long form of the test that kills server and database in the middle of their work.
+crash: setup
+	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-100} cargo test --test process crash
 
 # What .ci/run asks for beside the tests.
 check:

@@ -55,6 +55,7 @@ fn project(uri: &Uri, error: Error) -> axum::response::Response {
 }
 
 /// A panic is our fault and costs one answer, not the server.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the value")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

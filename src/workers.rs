@@ -24,10 +24,12 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
         |app| async move { agents::worker::expire(&app).await },
     );
     run.every("api_keys_usage", Duration::from_secs(5), |app| async move { api_keys::flush(&app).await });
-    run.every("idempotency", Duration::from_secs(60), |app| async move {
-        idempotency::worker::forget(&app).await
-    });
-    run.every("credentials_partitions", Duration::from_secs(3600), |app| async move {
+    run.every(
+        "idempotency",
+        Duration::from_mins(1),
+        |app| async move { idempotency::worker::forget(&app).await },
+    );
+    run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await
     });
     run.every("rates", Duration::from_secs(10), |app| async move {
@@ -58,7 +60,7 @@ impl Run {
                 match step(app.clone()).await {
                     Ok(()) => app.metrics.worker_done(name),
                     Err(Error::Refused(refused)) => {
-                        tracing::warn!(worker = name, why = %refused.why, "will try again")
+                        tracing::warn!(worker = name, why = %refused.why, "will try again");
                     }
                     Err(Error::Fault(fault)) => {
                         tracing::error!(worker = name, error = format!("{fault:#}"), "will try again");

@@ -26,10 +26,10 @@ use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::trace::{RequestId, client};
-use crate::tokens;
+use crate::{tenancy, tokens};
 
 /// A permission, named by the scopes of which the caller's credential must carry one.
-pub trait Permission: Send {
+pub trait Permission: Send + Sync {
     /// Any one of these is enough.
     const SCOPES: &'static [&'static str];
 }
@@ -42,15 +42,36 @@ impl Permission for ManageIdentities {
     const SCOPES: &'static [&'static str] = &["nhi:manage"];
 }
 
-/// Proof that the caller may use an admin route, with the transaction in which he does.
+/// Proof that the caller may use an admin route. It holds no connection, so that a caller who sends his body slowly
+/// keeps none from others.
 #[derive(Debug)]
 pub struct Admin<P> {
-    /// The request's context.
-    pub cx: Cx,
+    app: Arc<App>,
+    tenant: Tenant,
+    now: Time,
+    caller: Caller,
+    origin: Origin,
     permission: PhantomData<P>,
 }
 
 impl<P> Admin<P> {
+    /// Begins the work in a transaction of its own.
+    pub async fn begin(self) -> Result<Work> {
+        let tx = self.app.begin().await?;
+        Ok(Work {
+            cx: Cx { tx, tenant: self.tenant, now: self.now, caller: self.caller, origin: self.origin },
+        })
+    }
+}
+
+/// An admin request at work.
+#[derive(Debug)]
+pub struct Work {
+    /// The request's context.
+    pub cx: Cx,
+}
+
+impl Work {
     /// Ends a change: commits it together with its audit row. A refusal is committed too, as a row that says so.
     pub async fn finish<T>(mut self, event: Event, result: Result<T>) -> Result<T, Problem> {
         match &result {
@@ -81,53 +102,80 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let now = app.clock.now();
-        let address = client(&parts.extensions);
-        check_lockout(app, address, now)?;
-        let credential = bearer(&parts.headers)?;
-        let mut tx = match &credential {
-            None if !app.config.admin_open() => return Err(missing().into()),
-            None => {
-                open::check(parts)?;
-                app.begin().await?
-            }
-            Some(_) => app.begin().await?,
+        let Authenticated { caller, tenant: own } = admit(app, parts, now).await?;
+        let (tenant, chosen) = match (tenant::select(&parts.headers, own.as_ref()), own) {
+            (Ok(tenant), _) => (tenant, Ok(())),
+            // The refusal is logged where the caller belongs.
+            (Err(error), Some(own)) => (own, Err(error)),
+            (Err(error), None) => return Err(error.into()),
         };
-        let authenticated = match credential {
-            None => open::authenticated(),
-            Some(credential) => match authenticate(app, &mut tx, (credential, address), now).await {
-                Err(error @ Error::Refused(Refused { kind: Kind::InvalidToken, .. })) => {
-                    drop(tx);
-                    count_failure(app, address, now).await?;
-                    return Err(error.into());
-                }
-                outcome => outcome?,
-            },
+        let admin =
+            Self { app: app.clone(), tenant, now, caller, origin: origin(parts), permission: PhantomData };
+        let permitted = match chosen {
+            Ok(()) => admin.permit().await,
+            refused => refused,
         };
-        app.rates.key(&authenticated.caller.id)?;
-        let tenant = tenant::select(&parts.headers, authenticated.tenant.as_ref())?;
-        let cx = Cx { tx, tenant, now, caller: authenticated.caller, origin: origin(parts) };
-        let admin = Self { cx, permission: PhantomData };
-        if P::SCOPES.iter().any(|scope| admin.cx.caller.holds(scope)) {
-            return Ok(admin);
-        }
+        let Err(error) = permitted else { return Ok(admin) };
         // The caller is known, so the refusal leaves a row.
-        let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let event = Event::new("admin.denied", "route", format!("{} {route}", parts.method));
-        admin.finish(event, Err(refuse(Kind::Forbidden, why))).await
+        admin.begin().await?.finish(event, Err(error)).await
+    }
+}
+
+impl<P: Permission> Admin<P> {
+    /// The scope that the route asks for, and a tenant that stands. Operators may look after a suspended one.
+    async fn permit(&self) -> Result<()> {
+        if !P::SCOPES.iter().any(|scope| self.caller.holds(scope)) {
+            let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
+            return Err(refuse(Kind::InsufficientScope, why));
+        }
+        if self.caller.across_tenants {
+            return Ok(());
+        }
+        let mut db = self.app.connection().await?;
+        tenancy::check(&mut db, &self.tenant).await
+    }
+}
+
+/// Finds out who calls, by his credential or, where the mode is open, by where he calls from.
+async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
+    let address = client(&parts.extensions);
+    check_lockout(app, address, now)?;
+    let Some(credential) = bearer(&parts.headers)? else {
+        if !app.config.admin_open() {
+            return Err(missing());
+        }
+        open::check(parts)?;
+        return Ok(open::authenticated());
+    };
+    let mut db = app.connection().await?;
+    let outcome = authenticate(app, &mut db, (credential, address), now).await;
+    drop(db);
+    match outcome {
+        Ok(authenticated) => {
+            app.rates.key(&authenticated.caller.id)?;
+            Ok(authenticated)
+        }
+        Err(error) => {
+            if let Error::Refused(Refused { kind: Kind::InvalidToken, .. }) = &error {
+                count_failure(app, address, now).await?;
+            }
+            Err(error)
+        }
     }
 }
 
 async fn authenticate(
     app: &App,
-    tx: &mut sqlx::PgConnection,
+    db: &mut sqlx::PgConnection,
     (credential, address): (&str, Option<IpAddr>),
     now: Time,
 ) -> Result<Authenticated> {
     if credential.starts_with(admin_keys::PREFIX) {
-        return admin_keys::authenticate(app, tx, (credential, address), now).await;
+        return admin_keys::authenticate(app, db, (credential, address), now).await;
     }
-    let token = tokens::verify(tx, credential, now, &app.config.limits).await?;
+    let token = tokens::verify(db, credential, now, &app.config.limits).await?;
     let token =
         token.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))?;
     let user = Some(token.user_id).filter(|user| !user.is_empty());

@@ -106,7 +106,7 @@ pub fn check_grantable(scopes: &Scopes, at: &'static str, holds: impl Fn(&str) -
         None => Ok(()),
         Some(scope) => {
             let why = format!("{scope} is reserved: only a caller that holds it may pass it on");
-            Err(refuse_at(Kind::Forbidden, why, at, scope))
+            Err(refuse_at(Kind::InsufficientScope, why, at, scope))
         }
     }
 }

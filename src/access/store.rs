@@ -103,7 +103,7 @@ pub async fn count_failure(
 }
 
 pub async fn forget_failures(db: &mut PgConnection, settings: &Lockout, now: Time) -> sqlx::Result<()> {
-    sqlx::query("delete from lockouts where window_began < $1 and coalesce(locked_until, $2) <= $2")
+    sqlx::query("delete from lockouts where window_began <= $1 and coalesce(locked_until, $2) <= $2")
         .bind(now - time::Duration::seconds(settings.window_seconds.into()))
         .bind(now)
         .execute(db)

@@ -76,7 +76,8 @@ pub(super) async fn enter(cx: &mut Cx, agent: &Agent, next: Status) -> Result<()
 pub async fn rotate_key(app: &App, cx: &mut Cx, id: Uuid) -> Result<(Agent, Secret)> {
     let agent = lock(cx, id).await?;
     if usable(agent.status, agent.expires_at, cx.now).is_err() {
-        let why = format!("the key of an agent that is {} can't be rotated", agent.status.as_str());
+        let state = if agent.status == Status::Active { Status::Expired } else { agent.status };
+        let why = format!("the key of an agent that is {} can't be rotated", state.as_str());
         return Err(refuse(Kind::InvalidRequest, why));
     }
     check_takeover(cx, &agent).await?;

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::types::{Agent, IdentityType, TrustLevel};
+use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::{get, public_key, store};
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::api_keys::{self, NewApiKey};
@@ -17,6 +18,7 @@ use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::kit::ids;
 use crate::kit::secret::Secret;
+use crate::policies::Policy;
 use crate::{policies, tenancy};
 
 /// An agent to be registered. Members it does not know are ignored; a tenant in the body is too.
@@ -88,17 +90,19 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
         new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
-    tenancy::ensure(cx).await?;
-    let policy_id = match uuid("body.credential_policy_id", new.credential_policy_id.as_deref())? {
-        Some(id) => id,
-        None => policies::default_id(cx).await?,
-    };
-    let policy = policies::by_id(cx, policy_id, "body.credential_policy_id").await?;
+    // The agent's own ceiling outlives the policy that may mask a part of it today, so it is checked by itself as well.
+    check_ceiling(cx, ceiling.clone())?;
+    let named = named_policy(cx, "body.credential_policy_id", new.credential_policy_id.as_deref()).await?;
     let key_policy_at = "body.api_key_credential_policy_id";
-    let key_policy_id =
-        uuid(key_policy_at, new.api_key_credential_policy_id.as_deref())?.unwrap_or(policy_id);
-    if key_policy_id != policy_id {
-        policies::check_subset(&policies::by_id(cx, key_policy_id, key_policy_at).await?, &policy)?;
+    let key_policy = named_policy(cx, key_policy_at, new.api_key_credential_policy_id.as_deref()).await?;
+    // Only now is anything written: a refusal is committed, and must not leave a tenant behind.
+    tenancy::ensure(cx).await?;
+    let policy = match named {
+        Some(policy) => policy,
+        None => policies::default(cx).await?,
+    };
+    if let Some(key_policy) = &key_policy {
+        policies::check_subset(key_policy, &policy)?;
     }
     check_ceiling(cx, scope::intersect([ceiling.clone(), policy.ceiling()]))?;
     let row = store::Row {
@@ -106,7 +110,7 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
         wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
         allowed_scopes: ceiling.map(|scopes| scopes.as_slice().to_vec()),
         owner: owner.clone(),
-        policy_id,
+        policy_id: policy.id,
         expires_at,
         key,
         new,
@@ -118,7 +122,7 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
         identity_id: Some(row.id),
         name: format!("Agent: {}", row.new.name),
         scopes: None,
-        credential_policy_id: key_policy_id,
+        credential_policy_id: key_policy.map_or(policy.id, |policy| policy.id),
         expires_at,
         created_by: owner,
     };
@@ -133,7 +137,7 @@ fn check(new: &NewAgent, limits: &Limits) -> Result<()> {
     if new.external_id.is_empty() {
         return Err(refuse_at(Kind::Invalid, "external_id must not be empty", "body.external_id", ""));
     }
-    tenancy::check_segment("external_id", &new.external_id)?;
+    tenancy::check_segment("body.external_id", &new.external_id)?;
     if let Some(sub_type) = &new.sub_type {
         check_sub_type(new.identity_type, sub_type)?;
     }
@@ -169,10 +173,14 @@ pub(super) fn check_ceiling(cx: &Cx, ceiling: Ceiling) -> Result<()> {
     })
 }
 
-/// Who answers for the agent. Names that look like the server's own are dropped.
+/// Whether a caller may go by this name: one that looks like the server's own, or like nothing, is dropped.
+pub(super) fn is_person(name: &str) -> bool {
+    !name.trim().is_empty() && !name.trim_start().to_ascii_lowercase().starts_with("system:")
+}
+
+/// Who answers for the agent.
 fn owner(named: Option<&str>, caller: &Caller) -> Result<String> {
-    let person = |name: &&str| !name.trim().is_empty() && !name.to_ascii_lowercase().starts_with("system:");
-    let owner = named.filter(person).or(caller.user.as_deref()).ok_or_else(|| {
+    let owner = named.filter(|name| is_person(name)).or(caller.user.as_deref()).ok_or_else(|| {
         refuse_at(
             Kind::InvalidRequest,
             "created_by is missing: name the person who answers for the agent",
@@ -192,7 +200,9 @@ fn future(text: &str, now: Time) -> Result<Option<Time>> {
     if text.is_empty() {
         return Ok(None);
     }
-    let at = Time::parse(text, &Rfc3339).map_err(|_| {
+    // A moment of the last year may have none in UTC.
+    let utc = |at: Time| at.checked_to_offset(UtcOffset::UTC);
+    let at = Time::parse(text, &Rfc3339).ok().and_then(utc).ok_or_else(|| {
         let why = "expires_at is a time of RFC 3339, as 2030-01-31T00:00:00Z";
         refuse_at(Kind::Invalid, why, "body.expires_at", "")
     })?;
@@ -202,10 +212,12 @@ fn future(text: &str, now: Time) -> Result<Option<Time>> {
     Ok(Some(at))
 }
 
-fn uuid(at: &'static str, text: Option<&str>) -> Result<Option<Uuid>> {
+/// A policy of the tenant that the member at `at` names; "" names none.
+async fn named_policy(cx: &mut Cx, at: &'static str, text: Option<&str>) -> Result<Option<Policy>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let malformed = |_| refuse_at(Kind::Invalid, format!("{at} is not a UUID"), at, "");
-    Uuid::try_parse(text).map(Some).map_err(malformed)
+    let id = Uuid::try_parse(text).map_err(malformed)?;
+    Ok(Some(policies::by_id(cx, id, at).await?))
 }
 
 /// `spiffe://{trust domain}/{account}/{project}/{type}/{external id}`; every part was checked to be a path segment.
@@ -216,13 +228,14 @@ fn wimse_uri(trust_domain: &str, cx: &Cx, identity_type: IdentityType, external_
 
 async fn taken(cx: &mut Cx, external_id: &str) -> Result<Error> {
     let (id, status) = store::by_external_id(cx, external_id).await?;
-    let why = if status.ends_credentials() {
-        format!(
-            "external_id is taken by an agent that is {}: activate it and rotate its key",
-            status.as_str()
-        )
-    } else {
-        "external_id already registered".to_owned()
+    let why = match status {
+        Status::Deactivated => {
+            "external_id is taken by an agent that is deactivated: activate it and rotate its key"
+        }
+        Status::Expired => {
+            "external_id is taken by an agent that is expired: deactivate it, activate it and rotate its key"
+        }
+        _ => "external_id already registered",
     };
     Ok(refuse_at(Kind::Conflict, why, "body.external_id", id.to_string()))
 }

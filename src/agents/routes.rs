@@ -61,78 +61,95 @@ struct AgentList {
 
 async fn register(
     State(app): State<Arc<App>>,
-    mut admin: Admin<ManageIdentities>,
-    creation: Creation<NewAgent>,
+    admin: Admin<ManageIdentities>,
+    creation: Result<Creation<NewAgent>, Problem>,
 ) -> Result<Response, Problem> {
-    let Creation { body: new, fingerprint } = creation;
-    let replayed = idempotency::replay(&app, &mut admin.cx, REGISTER, &fingerprint).await?;
+    let mut work = admin.begin().await?;
+    let Creation { body: new, fingerprint } = match creation {
+        Ok(creation) => creation,
+        // A body that can't be read is a refusal like any other, and leaves its row.
+        Err(Problem(error)) => {
+            return work.finish(Event::new("agent.registered", "agent", ""), Err(error)).await;
+        }
+    };
+    let replayed = idempotency::replay(&app, &mut work.cx, REGISTER, &fingerprint).await?;
     if let Some(answer) = replayed {
-        return admin.read(Ok(answer)).await;
+        return work.read(Ok(answer)).await;
     }
     let facts = json!({ "external_id": new.external_id.chars().take(255).collect::<String>() });
-    let result = agents::register(&app, &mut admin.cx, new).await;
+    let result = agents::register(&app, &mut work.cx, new).await;
     let id = result.as_ref().map(|registered| registered.agent.id.to_string()).unwrap_or_default();
     let event = Event::new("agent.registered", "agent", id).with(facts);
     let answer = match result {
         Ok(registered) => {
             let answer = WithKey::new(registered.agent, &registered.api_key).0;
-            idempotency::created(&app, &mut admin.cx, REGISTER, &fingerprint, &answer).await
+            idempotency::created(&app, &mut work.cx, REGISTER, &fingerprint, &answer).await
         }
         Err(error) => Err(error),
     };
-    admin.finish(event, answer).await
+    work.finish(event, answer).await
 }
 
-async fn list(mut admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {
+async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {
     let page = Page::of(&query)?;
     let filter = filter(&query)?;
-    let (agents, total) = agents::list(&mut admin.cx, &filter, page).await?;
+    let mut work = admin.begin().await?;
+    let (agents, total) = agents::list(&mut work.cx, &filter, page).await?;
     let parents = match query.flag("include_parents")? {
-        Some(true) => Some(agents::parents(&mut admin.cx, &agents).await?),
+        Some(true) => Some(agents::parents(&mut work.cx, &agents).await?),
         _ => None,
     };
     let list = AgentList { agents, parents, total, limit: page.limit, offset: page.offset };
-    Ok(axum::Json(admin.read(Ok(list)).await?))
+    Ok(axum::Json(work.read(Ok(list)).await?))
 }
 
-async fn read(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
-    let result = agents::get(&mut admin.cx, id).await;
-    Ok(axum::Json(admin.read(result).await?))
+async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = agents::get(&mut work.cx, id).await;
+    Ok(axum::Json(work.read(result).await?))
 }
 
 async fn update(
     State(app): State<Arc<App>>,
-    mut admin: Admin<ManageIdentities>,
+    admin: Admin<ManageIdentities>,
     Id(id): Id,
-    Json(patch): Json<AgentPatch>,
+    body: Result<Json<AgentPatch>, Problem>,
 ) -> Result<axum::Json<Agent>, Problem> {
-    let event = Event::new("agent.updated", "agent", id).with(patch.members());
-    let result = agents::update(&app, &mut admin.cx, id, patch).await;
-    Ok(axum::Json(admin.finish(event, result).await?))
+    let mut work = admin.begin().await?;
+    let event = Event::new("agent.updated", "agent", id);
+    let (event, result) = match body {
+        Ok(Json(patch)) => (event.with(patch.members()), agents::update(&app, &mut work.cx, id, patch).await),
+        Err(Problem(error)) => (event, Err(error)),
+    };
+    Ok(axum::Json(work.finish(event, result).await?))
 }
 
-async fn delete(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
-    let result = agents::delete(&mut admin.cx, id).await;
-    Ok(axum::Json(admin.finish(Event::new("agent.deleted", "agent", id), result).await?))
+async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = agents::delete(&mut work.cx, id).await;
+    Ok(axum::Json(work.finish(Event::new("agent.deleted", "agent", id), result).await?))
 }
 
-async fn activate(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
-    let result = agents::activate(&mut admin.cx, id).await;
-    Ok(axum::Json(admin.finish(Event::new("agent.activated", "agent", id), result).await?))
+async fn activate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = agents::activate(&mut work.cx, id).await;
+    Ok(axum::Json(work.finish(Event::new("agent.activated", "agent", id), result).await?))
 }
 
-async fn deactivate(mut admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
-    let result = agents::deactivate(&mut admin.cx, id).await;
-    Ok(axum::Json(admin.finish(Event::new("agent.deactivated", "agent", id), result).await?))
+async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = agents::deactivate(&mut work.cx, id).await;
+    Ok(axum::Json(work.finish(Event::new("agent.deactivated", "agent", id), result).await?))
 }
 
 async fn rotate_key(
     State(app): State<Arc<App>>,
-    mut admin: Admin<ManageIdentities>,
+    admin: Admin<ManageIdentities>,
     Id(id): Id,
 ) -> Result<axum::Json<WithKey>, Problem> {
-    let result = agents::rotate_key(&app, &mut admin.cx, id).await;
-    let (agent, key) = admin.finish(Event::new("agent.key_rotated", "agent", id), result).await?;
+    let mut work = admin.begin().await?;
+    let result = agents::rotate_key(&app, &mut work.cx, id).await;
+    let (agent, key) = work.finish(Event::new("agent.key_rotated", "agent", id), result).await?;
     Ok(WithKey::new(agent, &key))
 }
 

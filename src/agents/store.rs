@@ -56,7 +56,8 @@ pub struct Filter {
     pub ownerless: bool,
 }
 
-/// Whether the row was new: false when the tenant has the external id already.
+/// Whether the row was new: false when the tenant has the external id already. The URI is unique too and follows from the
+/// external id, so no constraint is named: of two that meet, the later might trip over the one left out.
 pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
     let new = &row.new;
     let sub_type = new.sub_type.as_deref().unwrap_or(new.identity_type.default_sub_type());
@@ -67,7 +68,7 @@ pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
              created_by, created_at, updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
              $21, $22, $10, $23, $23)
-         on conflict (account_id, project_id, external_id) do nothing",
+         on conflict do nothing",
     )
     .bind(row.id)
     .bind(&cx.tenant.account_id)
@@ -236,7 +237,7 @@ pub async fn update(
     .bind(patch.metadata.as_ref().map(sqlx::types::Json))
     .bind(key.map(|key| &key.pem))
     .bind(key.map(|key| &key.thumbprint))
-    .bind(&patch.updated_by)
+    .bind(patch.updated_by())
     .bind(cx.now)
     .execute(&mut *cx.tx)
     .await?;

@@ -158,7 +158,7 @@ impl FromStr for Status {
 /// An agent as the API shows it. No member is ever null: clients refuse that.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Agent {
-    /// UUIDv7.
+    /// A UUID of version 7.
     pub id: Uuid,
     /// With `project_id` the tenant.
     pub account_id: String,

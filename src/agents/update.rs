@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::register::{check_ceiling, check_sub_type};
+use super::register::{check_ceiling, check_sub_type, is_person};
 use super::types::{Agent, Status, TrustLevel};
 use super::{get, lifecycle, lock, public_key, store};
 use crate::access::scope::{self, Scopes};
@@ -65,7 +65,12 @@ impl AgentPatch {
             ("public_key_pem", self.public_key_pem.is_some()),
         ];
         let members: Vec<_> = present.into_iter().filter_map(|(name, is)| is.then_some(name)).collect();
-        json!({ "members": members, "status": self.status, "updated_by": self.updated_by })
+        json!({ "members": members, "status": self.status, "updated_by": self.updated_by() })
+    }
+
+    /// Who made the change, if it names a person.
+    pub fn updated_by(&self) -> Option<&str> {
+        self.updated_by.as_deref().filter(|name| is_person(name))
     }
 }
 
@@ -96,12 +101,16 @@ fn check(agent: &Agent, patch: &AgentPatch, limits: &Limits) -> Result<()> {
         let why = "status can be set to active, suspended or deactivated";
         return Err(refuse_at(Kind::InvalidRequest, why, "body.status", ""));
     }
+    if patch.name.as_deref().is_some_and(|name| !name.is_empty() && name.trim().is_empty()) {
+        return Err(refuse_at(Kind::Invalid, "name must not be blank", "body.name", ""));
+    }
     for (name, text) in [
         ("name", &patch.name),
         ("framework", &patch.framework),
         ("version", &patch.version),
         ("publisher", &patch.publisher),
         ("description", &patch.description),
+        ("updated_by", &patch.updated_by),
     ] {
         check_text(name, text.as_deref().unwrap_or_default(), limits)?;
     }

@@ -25,7 +25,7 @@ pub struct Event {
 /// A row of the log, ready to be written.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// UUIDv7.
+    /// A UUID of version 7.
     pub id: Uuid,
     /// Whose log it is.
     pub tenant: Tenant,
@@ -43,7 +43,7 @@ pub struct Entry {
 
 impl Event {
     /// An event without further facts.
-    pub fn new(action: &'static str, target_type: &'static str, target_id: impl ToString) -> Self {
+    pub fn new(action: &'static str, target_type: &'static str, target_id: impl std::fmt::Display) -> Self {
         Self {
             action,
             target_type,
@@ -53,6 +53,7 @@ impl Event {
     }
 
     /// The same event with facts.
+    #[must_use]
     pub fn with(self, metadata: Value) -> Self {
         Self { metadata, ..self }
     }

@@ -23,13 +23,13 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct CommonArgs {
-    /// Read settings from this TOML file [env: `CHANCERY_CONFIG`]
+    /// Read settings from this TOML file [env: CHANCERY_CONFIG]
     #[arg(long, value_name = "FILE", global = true, help_heading = "Common options")]
     pub config: Option<PathBuf>,
-    /// Keep the embedded database and the development key here [env: `CHANCERY_DATA_DIR`]
+    /// Keep the embedded database and the development key here [env: CHANCERY_DATA_DIR]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Common options")]
     pub data_dir: Option<PathBuf>,
-    /// Use development mode: this machine only, open admin API [env: `CHANCERY_DEV`]
+    /// Use development mode: this machine only, open admin API [env: CHANCERY_DEV]
     #[arg(long, global = true, help_heading = "Common options")]
     pub dev: bool,
 }
@@ -64,7 +64,7 @@ pub enum Command {
 /// Options of `serve`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct ServeArgs {
-    /// Listen on this address and port [env: `CHANCERY_LISTEN`] [default: 127.0.0.1:8899]
+    /// Listen on this address and port [env: CHANCERY_LISTEN] [default: 127.0.0.1:8899]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
 }

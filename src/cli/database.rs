@@ -1,9 +1,10 @@
 //! Where the database is: the configured one, or a private Postgres in the data directory.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::say;
 use crate::kit::config::Config;
@@ -22,10 +23,11 @@ impl Database {
     /// The configured database, or the private one, started if it does not run.
     pub async fn open(config: &Config) -> Result<Self> {
         if !config.database.url.is_empty() {
-            return Ok(Self {
-                options: parsed(config.database.url.expose(), "database.url")?,
-                embedded: None,
-            });
+            let options = parsed(config.database.url.expose(), "database.url")?;
+            // The owner, where there is one, makes the application's role, which may not exist yet.
+            let first = if config.database.owner_url.is_empty() { options.clone() } else { owner(config)? };
+            reach(&first, config).await?;
+            return Ok(Self { options, embedded: None });
         }
         let embedded = Embedded::start(settings(config)).await?;
         Ok(Self { options: embedded.connect_options(), embedded: Some(embedded) })
@@ -51,7 +53,7 @@ impl Database {
         if config.database.owner_url.is_empty() {
             return db::migrate(&self.options).await;
         }
-        let owner = parsed(config.database.owner_url.expose(), "database.owner_url")?;
+        let owner = owner(config)?;
         db::migrate(&owner).await?;
         db::roles::grant(&owner, &self.options, config.database.url.expose()).await
     }
@@ -75,12 +77,33 @@ fn settings(config: &Config) -> Settings {
     Settings { data_dir: config.data_dir.clone(), bin_dir }
 }
 
+/// The schema's owner.
+fn owner(config: &Config) -> Result<PgConnectOptions> {
+    parsed(config.database.owner_url.expose(), "database.owner_url")
+}
+
 /// The parser's own error could repeat the password.
 fn parsed(url: &str, setting: &str) -> Result<PgConnectOptions> {
     PgConnectOptions::from_str(url).map_err(|_| {
         anyhow::anyhow!("{setting} can't be read; its form is postgres://USER:PASSWORD@HOST:PORT/DATABASE")
             .into()
     })
+}
+
+/// Connects once: a pool would hide why it can't, and a request's words for it are not those of an operator.
+async fn reach(options: &PgConnectOptions, config: &Config) -> Result<()> {
+    let away = |why: String| {
+        anyhow::anyhow!(
+            "the database can't be reached: {why}; check that it runs, takes connections from here, and that \
+             database.url (DATABASE_URL) names it"
+        )
+    };
+    let seconds = config.database.acquire_timeout_seconds;
+    match tokio::time::timeout(Duration::from_secs(seconds), PgConnection::connect_with(options)).await {
+        Err(_) => Err(away(format!("no answer within {seconds} seconds")).into()),
+        Ok(Err(error)) => Err(away(error.to_string()).into()),
+        Ok(Ok(connection)) => Ok(connection.close().await?),
+    }
 }
 
 /// `chancery migrate`.

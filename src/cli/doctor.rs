@@ -25,7 +25,7 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
         Err(error) => findings.bad("database", &error)?,
         Ok(database) => {
             let pool = database.pool(&config);
-            let outcome = examine(&mut findings, &pool).await;
+            let outcome = examine(&mut findings, &pool, !config.is_development()).await;
             database.close(pool).await;
             outcome?;
         }
@@ -45,14 +45,13 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
     }
 }
 
-async fn examine(findings: &mut Findings, pool: &PgPool) -> Result<()> {
+async fn examine(findings: &mut Findings, pool: &PgPool, production: bool) -> Result<()> {
     let clock = Clock::system();
-    let time = match db::time(pool).await {
-        Ok(time) => time,
+    let drift = match db::follow(&clock, pool).await {
+        Ok(drift) => drift.whole_milliseconds(),
         Err(error) => return findings.bad("database", &error.into()),
     };
     findings.good("database: answers")?;
-    let drift = clock.follow(time).whole_milliseconds();
     if drift.abs() > DRIFT_MILLISECONDS {
         let why = anyhow::anyhow!(
             "it is {drift} ms away from the database's; let both follow the same time server"
@@ -60,6 +59,12 @@ async fn examine(findings: &mut Findings, pool: &PgPool) -> Result<()> {
         findings.bad("clock", &why.into())?;
     } else {
         findings.good(format!("clock: within {} ms of the database's", drift.abs().max(1)))?;
+    }
+    if production && matches!(db::roles::may_change_audit(pool).await, Ok(true)) {
+        say(
+            "note  database role: one role does all, so the server itself could change the audit log; name the \
+             schema's owner in database.owner_url and give database.url a role of its own",
+        )?;
     }
     match keys::list(pool, clock.now()).await {
         Err(_) => {

@@ -25,7 +25,7 @@ pub(super) async fn run(config: Config, command: KeysCommand) -> Result<()> {
 
 async fn execute(config: &Config, pool: &PgPool, command: KeysCommand) -> Result<()> {
     let clock = Clock::system();
-    clock.follow(db::time(pool).await?);
+    db::follow(&clock, pool).await?;
     let now = clock.now();
     match command {
         KeysCommand::List => list(pool, now).await,

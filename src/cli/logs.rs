@@ -9,7 +9,8 @@ use crate::kit::error::Result;
 
 /// Starts logging for the whole process.
 pub(super) fn start(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log.level)?;
+    // Postgres says that what exists is skipped at every start of a server; that is no news.
+    let filter = EnvFilter::try_new(format!("sqlx::postgres::notice=warn,{}", config.log.level))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if config.log_json() {
         logs.json().flatten_event(true).try_init()

@@ -89,7 +89,10 @@ fn raise_file_limit() {
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| {
-        anyhow::anyhow!("can't listen on {listen}: {error}; choose another address with --listen").into()
+        anyhow::anyhow!(
+            "can't listen on {listen}: {error}; choose another address with --listen or CHANCERY_LISTEN"
+        )
+        .into()
     })
 }
 

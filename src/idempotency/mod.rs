@@ -14,9 +14,8 @@ use time::Duration;
 
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
-use crate::kit::error::{Kind, Result, refuse, refuse_at};
-use crate::kit::http::extract::{is_json, parse};
-use crate::kit::http::limits::read_body;
+use crate::kit::error::{Kind, Result, refuse_at};
+use crate::kit::http::extract::{parse, read_json};
 use crate::kit::http::problem::Problem;
 use crate::kit::secret;
 
@@ -46,18 +45,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Creation<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limits = &app.config.limits;
-        let (parts, body) = request.into_parts();
-        let text = read_body(body, limits).await?;
-        if !is_json(&parts.headers) {
-            return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json").into());
-        }
+        let (headers, text) = read_json(request, app).await?;
         let fingerprint = Fingerprint {
             body_sha256: secret::sha256(&text),
-            key: header(&parts.headers, "idempotency-key")?,
-            repetition: header(&parts.headers, "x-idempotency-key")?.is_some(),
+            key: header(&headers, "idempotency-key")?,
+            repetition: header(&headers, "x-idempotency-key")?.is_some(),
         };
-        Ok(Self { body: parse(&text, limits)?, fingerprint })
+        Ok(Self { body: parse(&text, &app.config.limits)?, fingerprint })
     }
 }
 

@@ -9,14 +9,14 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::kit::config::{Config, Mode};
-use crate::kit::error::Result;
+use crate::kit::error::{Error, Result};
 use crate::kit::seal::MasterKeys;
 
 /// Reads the master keys. In development a missing file is written, readable by its owner only.
 pub fn load(config: &Config) -> Result<MasterKeys> {
     let path = config.master_key_file();
     match read(&path) {
-        Ok(text) => MasterKeys::parse(&text),
+        Ok(text) => parse(&path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound && config.mode == Mode::Development => {
             create(config)
         }
@@ -27,6 +27,14 @@ pub fn load(config: &Config) -> Result<MasterKeys> {
         )
         .into()),
     }
+}
+
+/// What is wrong with the text is told with the name of its file.
+fn parse(path: &Path, text: &str) -> Result<MasterKeys> {
+    MasterKeys::parse(text).map_err(|error| match error {
+        Error::Fault(fault) => Error::Fault(fault.context(format!("the master key in {}", path.display()))),
+        refused @ Error::Refused(_) => refused,
+    })
 }
 
 /// Makes the file if it is not there. Of two processes that do so at once the loser reads the winner's.

@@ -7,7 +7,7 @@ use crate::kit::error::Result;
 
 /// Every replica: reads the ring again and brings the clock onto the database's.
 pub async fn refresh(app: &App) -> Result<()> {
-    app.clock.follow(db::time(&app.db).await?);
+    db::follow(&app.clock, &app.db).await?;
     app.keys.refresh(&app.db, app.clock.now()).await
 }
 

@@ -48,7 +48,7 @@ pub struct App {
 impl App {
     /// Loads the keys, or makes the first ones, on a schema that is up to date.
     pub async fn open(config: Config, clock: Clock, db: PgPool, master: MasterKeys) -> Result<Arc<Self>> {
-        clock.follow(db::time(&db).await?);
+        db::follow(&clock, &db).await?;
         let keys = Keys::open(&db, &config, master, clock.now()).await?;
         let options = (*db.connect_options()).clone();
         Ok(Arc::new(Self {

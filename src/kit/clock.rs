@@ -40,11 +40,18 @@ impl Clock {
         }
     }
 
-    /// Takes the database's time as right, so that replicas agree. A fixed clock stays where it is.
-    pub fn follow(&self, database: Time) -> Duration {
-        let drift = database - local();
+    /// Takes the database's time as right, so that replicas agree. The database was asked at `asked`, a time of
+    /// [`local`], and answers just now, so its time is taken for the middle. What the journey may explain changes
+    /// nothing: time must not jump back and forth with the load. A fixed clock stays where it is.
+    pub fn follow(&self, asked: Time, database: Time) -> Duration {
+        let answered = local();
+        let journey = answered - asked;
+        let drift: Duration = database + journey / 2 - answered;
         if let Source::System { offset } = &*self.0 {
-            offset.store(i64::try_from(drift.whole_microseconds()).unwrap_or(0), Ordering::Relaxed);
+            let known = Duration::microseconds(offset.load(Ordering::Relaxed));
+            if (drift - known).abs() > journey.max(STEADY) {
+                offset.store(i64::try_from(drift.whole_microseconds()).unwrap_or(0), Ordering::Relaxed);
+            }
         }
         drift
     }
@@ -65,8 +72,12 @@ impl Clock {
     }
 }
 
+/// Less distance to the database's clock than this is left alone.
+const STEADY: Duration = Duration::milliseconds(20);
+
+/// The machine's own clock, for [`Clock::follow`] only.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-fn local() -> Time {
+pub fn local() -> Time {
     from_micros(micros(OffsetDateTime::now_utc()))
 }
 
@@ -98,5 +109,33 @@ impl Stopwatch {
     /// Whole milliseconds since the start.
     pub fn milliseconds(&self) -> u64 {
         u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_follows_the_database_but_not_the_journey() {
+        let clock = Clock::system();
+        let hour = Duration::hours(1);
+        clock.follow(local(), local() + hour);
+        assert!((clock.now() - local() - hour).abs() < Duration::seconds(1));
+        let before = clock.drift();
+        // Half a second on the way explains a quarter of a second.
+        clock.follow(local() - Duration::milliseconds(500), local() + hour - Duration::milliseconds(100));
+        assert_eq!(clock.drift(), before);
+        clock.follow(local(), local());
+        assert!(clock.drift().abs() < Duration::seconds(1));
+    }
+
+    #[test]
+    fn a_fixed_clock_moves_only_when_told() {
+        let clock = Clock::fixed(Time::UNIX_EPOCH);
+        clock.follow(local(), local());
+        assert_eq!(clock.now(), Time::UNIX_EPOCH);
+        clock.advance(Duration::SECOND);
+        assert_eq!(clock.now(), Time::UNIX_EPOCH + Duration::SECOND);
     }
 }

@@ -39,6 +39,8 @@ pub enum Kind {
     MissingCredential,
     /// The credential presented is not accepted.
     InvalidToken,
+    /// The credential is good and lacks a scope.
+    InsufficientScope,
     /// The credential is good and does not reach this far.
     Forbidden,
     /// Not there, or another tenant's: the answer is the same.
@@ -59,8 +61,6 @@ pub enum Kind {
     InvalidClient,
     /// OAuth: no scope that was asked for may be granted.
     InvalidScope,
-    /// OAuth: the audience asked for is not possible.
-    InvalidTarget,
     /// OAuth: the grant type is not one of ours.
     UnsupportedGrantType,
     /// A credential policy stands against it.
@@ -125,22 +125,5 @@ fn database_is_away(error: &anyhow::Error) -> bool {
             .code()
             .is_some_and(|code| code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")),
         _ => false,
-    }
-}
-
-/// Turns the violation of a named constraint into a refusal, next to the statement that may meet it.
-pub trait OnConstraint<T> {
-    /// When `constraint` was violated, refuses with a conflict that says `why`; other errors stay faults.
-    fn on_constraint(self, constraint: &str, why: &'static str) -> Result<T>;
-}
-
-impl<T> OnConstraint<T> for sqlx::Result<T> {
-    fn on_constraint(self, constraint: &str, why: &'static str) -> Result<T> {
-        self.map_err(|error| match &error {
-            sqlx::Error::Database(database) if database.constraint() == Some(constraint) => {
-                refuse(Kind::Conflict, why)
-            }
-            _ => error.into(),
-        })
     }
 }

@@ -1,4 +1,4 @@
-//! Ids are UUIDv7, made from the request's time, so that rows are stored in the order in which they came.
+//! Ids are UUIDs of version 7, made from the request's time, so that rows are stored in the order in which they came.
 
 use uuid::{Builder, Uuid};
 

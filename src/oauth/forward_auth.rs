@@ -67,10 +67,14 @@ fn identity(claims: &Map<String, Value>) -> HeaderMap {
 
 fn refusal(app: &App, error: &'static str) -> Response {
     let hint = format!("resource_metadata=\"{}/.well-known/oauth-protected-resource\"", app.config.issuer());
+    let named =
+        |code: &str, why: &str| format!("Bearer error=\"{code}\", error_description=\"{why}\", {hint}");
     let challenge = match error {
         "missing_token" => format!("Bearer {hint}"),
-        "invalid_authorization_header" => format!("Bearer error=\"invalid_request\", {hint}"),
-        _ => format!("Bearer error=\"invalid_token\", {hint}"),
+        "invalid_authorization_header" => {
+            named("invalid_request", "send one header of the form Authorization: Bearer TOKEN")
+        }
+        _ => named("invalid_token", "the token is unknown, expired or revoked"),
     };
     let body = axum::Json(json!({ "error": error }));
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()

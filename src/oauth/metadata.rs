@@ -4,28 +4,55 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::grants::api_key;
 use crate::kit::app::App;
 
-/// Authorization server metadata (RFC 8414 section 2). Needs no database.
-pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<Value> {
+/// Authorization server metadata (RFC 8414 section 2).
+#[derive(Debug, Serialize)]
+pub struct ServerMetadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [&'static str; 1],
+    /// Required, also while there is no authorization endpoint.
+    response_types_supported: [&'static str; 0],
+    token_endpoint_auth_methods_supported: [&'static str; 1],
+    #[serde(flatten)]
+    inspection: Option<Inspection>,
+}
+
+/// Introspection and revocation.
+#[derive(Debug, Serialize)]
+struct Inspection {
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
+}
+
+/// Needs no database.
+pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
     let issuer = app.config.issuer();
-    // Anonymous callers are the only ones there are until clients can be registered.
-    let inspectors: &[&str] = if app.config.introspection_open() { &["none"] } else { &[] };
-    Json(json!({
-        "issuer": issuer,
-        "token_endpoint": format!("{issuer}/oauth2/token"),
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "introspection_endpoint": format!("{issuer}/oauth2/token/introspect"),
-        "revocation_endpoint": format!("{issuer}/oauth2/token/revoke"),
-        "grant_types_supported": [api_key::NAME],
-        "response_types_supported": [],
-        "token_endpoint_auth_methods_supported": ["none"],
-        "introspection_endpoint_auth_methods_supported": inspectors,
-        "revocation_endpoint_auth_methods_supported": inspectors,
-    }))
+    let inspection = Inspection {
+        introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
+        introspection_endpoint_auth_methods_supported: ["none"],
+        revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
+        revocation_endpoint_auth_methods_supported: ["none"],
+    };
+    Json(ServerMetadata {
+        issuer: issuer.to_owned(),
+        token_endpoint: format!("{issuer}/oauth2/token"),
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        grant_types_supported: [api_key::NAME],
+        response_types_supported: [],
+        token_endpoint_auth_methods_supported: ["none"],
+        // Anonymous callers are the only ones there are until clients can be registered: where they are refused, these
+        // endpoints work for nobody.
+        inspection: app.config.introspection_open().then_some(inspection),
+    })
 }
 
 /// Protected resource metadata (RFC 9728 section 2): our own admin API is a resource of our own tokens.

@@ -89,7 +89,7 @@ async fn conclude(
 ) -> Result<Answer> {
     let denial = match decision {
         Ok((grant, principal)) => match issue(app, &grant, now) {
-            Ok(issued) => return record(app, grant, issued, (principal, from)).await,
+            Ok(issued) => return record(app, grant, issued, (principal, from), now).await,
             Err(error) => Denial { error, principal: Some(principal) },
         },
         Err(denial) => denial,
@@ -102,7 +102,13 @@ async fn conclude(
     Err(denial.error)
 }
 
-async fn record(app: &App, grant: Grant, issued: Issued, by: (Principal, &Origin)) -> Result<Answer> {
+async fn record(
+    app: &App,
+    grant: Grant,
+    issued: Issued,
+    by: (Principal, &Origin),
+    now: Time,
+) -> Result<Answer> {
     let Issued { token, credential } = issued;
     let facts = json!({
         "grant_type": grant.grant_type,
@@ -125,7 +131,7 @@ async fn record(app: &App, grant: Grant, issued: Issued, by: (Principal, &Origin
     if let Some(key) = credential.api_key_id {
         app.usage.note(key, credential.issued_at, by.1.address);
     }
-    let entry = entry(by, event, None, app.clock.now())?;
+    let entry = entry(by, event, None, now)?;
     write(app, &[Record::Issue(Box::new(credential), entry)]).await?;
     Ok(answer)
 }

@@ -82,13 +82,13 @@ pub fn check(policy: &Policy, question: &Question) -> Result<()> {
 }
 
 /// The tenant's default policy, made on first use. Two requests that meet make one: the name is unique.
-pub async fn default_id(cx: &mut Cx) -> Result<Uuid> {
-    if let Some(id) = store::default_id(cx).await? {
-        return Ok(id);
+pub async fn default(cx: &mut Cx) -> Result<Policy> {
+    if let Some(policy) = store::default(cx).await? {
+        return Ok(policy);
     }
     let id = ids::new(cx.now)?;
     store::insert_default(cx, id).await?;
-    store::default_id(cx).await?.ok_or_else(|| anyhow::anyhow!("the default policy vanished").into())
+    store::default(cx).await?.ok_or_else(|| anyhow::anyhow!("the default policy vanished").into())
 }
 
 /// A policy of the tenant by id; `at` names the member of the request that holds it.
@@ -102,7 +102,7 @@ pub async fn by_id(cx: &mut Cx, id: Uuid, at: &'static str) -> Result<Policy> {
 pub fn check_subset(key: &Policy, identity: &Policy) -> Result<()> {
     let within_grants =
         key.allowed_grant_types.iter().all(|grant| identity.allowed_grant_types.contains(grant));
-    let within_scopes = match (&key.allowed_scopes, &identity.allowed_scopes) {
+    let within_scopes = match (key.ceiling(), identity.ceiling()) {
         (_, None) => true,
         (None, Some(_)) => false,
         (Some(key), Some(identity)) => key.iter().all(|scope| identity.contains(scope)),

@@ -5,9 +5,11 @@ use uuid::Uuid;
 use super::Policy;
 use crate::kit::cx::Cx;
 
-pub async fn default_id(cx: &mut Cx) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar(
-        "select id from credential_policies where account_id = $1 and project_id = $2 and name = 'default'",
+pub async fn default(cx: &mut Cx) -> sqlx::Result<Option<Policy>> {
+    sqlx::query_as(
+        "select id, max_ttl_seconds, allowed_grant_types, allowed_scopes, required_trust_level, required_attestation,
+             max_delegation_depth, is_active, expires_at
+         from credential_policies where account_id = $1 and project_id = $2 and name = 'default'",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)

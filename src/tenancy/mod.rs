@@ -2,6 +2,8 @@
 //! tenants.
 mod store;
 
+use sqlx::PgConnection;
+
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 
@@ -11,8 +13,9 @@ pub fn check_segment(at: &'static str, value: &str) -> Result<()> {
     if (1..=255).contains(&value.len()) && value.bytes().all(plain) && value != "." && value != ".." {
         return Ok(());
     }
+    let name = at.trim_start_matches("body.");
     let why =
-        format!("{at} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
+        format!("{name} holds 1 to 255 of the characters A-Z a-z 0-9 . _ - and is neither \".\" nor \"..\"");
     // The value is an identifier the caller chose, never a secret, but it may be long or unprintable.
     Err(refuse_at(Kind::InvalidRequest, why, at, value.chars().take(64).collect::<String>()))
 }
@@ -29,7 +32,12 @@ pub async fn ensure(cx: &mut Cx) -> Result<()> {
     if cx.caller.across_tenants {
         store::insert(&mut cx.tx, &cx.tenant, cx.now).await?;
     }
-    match store::state(cx).await?.as_deref() {
+    check(&mut cx.tx, &cx.tenant).await
+}
+
+/// Refuses a tenant that is not there or not active.
+pub async fn check(db: &mut PgConnection, tenant: &Tenant) -> Result<()> {
+    match store::state(db, tenant).await?.as_deref() {
         Some("active") => Ok(()),
         Some(_) => Err(refuse(Kind::Forbidden, "the tenant is suspended")),
         None => {

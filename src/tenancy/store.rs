@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 
 use crate::kit::clock::Time;
-use crate::kit::cx::{Cx, Tenant};
+use crate::kit::cx::Tenant;
 
 pub async fn insert(db: &mut PgConnection, tenant: &Tenant, now: Time) -> sqlx::Result<()> {
     sqlx::query(
@@ -17,10 +17,10 @@ pub async fn insert(db: &mut PgConnection, tenant: &Tenant, now: Time) -> sqlx::
     Ok(())
 }
 
-pub async fn state(cx: &mut Cx) -> sqlx::Result<Option<String>> {
+pub async fn state(db: &mut PgConnection, tenant: &Tenant) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("select state from tenants where account_id = $1 and project_id = $2")
-        .bind(&cx.tenant.account_id)
-        .bind(&cx.tenant.project_id)
-        .fetch_optional(&mut *cx.tx)
+        .bind(&tenant.account_id)
+        .bind(&tenant.project_id)
+        .fetch_optional(db)
         .await
 }

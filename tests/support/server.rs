@@ -1,5 +1,6 @@
 //! A server in this process: the real router over a database of its own, with a clock that the test moves.
 
+use std::borrow::Borrow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -83,20 +84,41 @@ impl Server {
         let mut config = config();
         change(&mut config);
         let master = MasterKeys::generate().unwrap().expose().to_owned();
-        Self::on(database().await, config, Clock::fixed(START), master).await
+        Self::on(database().await, config, Clock::fixed(START), master).await.unwrap()
     }
 
     /// Another server on the same database, with the same clock: a second replica.
     pub async fn replica(&self) -> Self {
-        let config = self.app.config.clone();
-        Self::on(self.options.clone(), config, self.app.clock.clone(), self.master.clone()).await
+        self.replica_with(|_| ()).await
     }
 
-    async fn on(options: PgConnectOptions, config: Config, clock: Clock, master: String) -> Self {
+    /// A second replica whose configuration differs.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.app.config.clone();
+        change(&mut config);
+        Self::on(self.options.clone(), config, self.app.clock.clone(), self.master.clone()).await.unwrap()
+    }
+
+    /// The text of the master key file.
+    pub fn master(&self) -> &str {
+        &self.master
+    }
+
+    /// Another server on the same database with another master key file, if it starts.
+    pub async fn replica_under(&self, master: &str) -> Result<Self, chancery::kit::error::Error> {
+        let config = self.app.config.clone();
+        Self::on(self.options.clone(), config, self.app.clock.clone(), master.to_owned()).await
+    }
+
+    async fn on(
+        options: PgConnectOptions,
+        config: Config,
+        clock: Clock,
+        master: String,
+    ) -> Result<Self, chancery::kit::error::Error> {
         let pool = db::pool(options.clone(), &config.database);
-        let key = MasterKeys::parse(&master).unwrap();
-        let app = App::open(config, clock, pool, key).await.unwrap();
-        Self { router: router(&app), app, options, master }
+        let app = App::open(config, clock, pool, MasterKeys::parse(&master).unwrap()).await?;
+        Ok(Self { router: router(&app), app, options, master })
     }
 
     /// A GET without a body.
@@ -169,6 +191,18 @@ impl Server {
         access::create(&self.app, new).await.unwrap().expose().to_owned()
     }
 
+    /// An operator's key that may be used from these networks only.
+    pub async fn admin_key_from(&self, networks: &str) -> String {
+        let new = NewAdminKey {
+            name: "test".to_owned(),
+            tenant: None,
+            scopes: Vec::new(),
+            lifetime: None,
+            allowed_networks: networks.parse().unwrap(),
+        };
+        access::create(&self.app, new).await.unwrap().expose().to_owned()
+    }
+
     /// The audit rows as (action, outcome, actor type, target id), oldest first.
     pub async fn audit(&self) -> Vec<(String, String, String, String)> {
         sqlx::query_as("select action, outcome, actor_type, target_id from audit_events order by ctid")
@@ -223,8 +257,8 @@ impl Call<'_> {
     }
 
     /// A JSON body.
-    pub fn json(self, body: Value) -> Self {
-        self.raw("application/json", body.to_string())
+    pub fn json(self, body: impl Borrow<Value>) -> Self {
+        self.raw("application/json", body.borrow().to_string())
     }
 
     /// A form.

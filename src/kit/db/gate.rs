@@ -48,7 +48,7 @@ impl Gate {
             let was_away = self.away.swap(!answers, Ordering::Relaxed);
             match (was_away, answers) {
                 (false, false) => {
-                    tracing::error!("the database does not answer; requests that need it get 503")
+                    tracing::error!("the database does not answer; requests that need it get 503");
                 }
                 (true, true) => tracing::info!("the database answers again"),
                 _ => {}

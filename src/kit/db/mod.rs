@@ -12,7 +12,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
-use super::clock::Time;
+use super::clock::{Clock, Time, local};
 use super::config::Database;
 use super::error::Result;
 
@@ -67,6 +67,13 @@ async fn has_every_migration(db: &mut PgConnection) -> sqlx::Result<bool> {
         applied.iter().any(|(found, sum)| *found == version && sum == checksum)
     };
     Ok(MIGRATIONS.iter().all(|migration| is_applied(migration.version, &migration.checksum)))
+}
+
+/// Brings a clock onto the database's; answers how far the machine's own is away.
+pub async fn follow(clock: &Clock, pool: &PgPool) -> sqlx::Result<time::Duration> {
+    let asked = local();
+    let database = time(pool).await?;
+    Ok(clock.follow(asked, database))
 }
 
 /// The database's own clock.

@@ -2,7 +2,7 @@
 //! log.
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use url::Url;
 
 use crate::kit::error::Result;
@@ -23,6 +23,13 @@ pub async fn grant(owner: &PgConnectOptions, application: &PgConnectOptions, url
     let outcome = set(&mut db, role, password(url)).await;
     db.close().await?;
     outcome
+}
+
+/// Whether the role of these connections could change the audit log: then one role does all.
+pub async fn may_change_audit(pool: &PgPool) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select has_table_privilege('audit_events', 'update') or has_table_privilege('audit_events', 'delete')")
+        .fetch_one(pool)
+        .await
 }
 
 async fn set(db: &mut PgConnection, role: &str, password: Option<String>) -> Result<()> {

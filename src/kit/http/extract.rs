@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -22,31 +23,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limits = &app.config.limits;
-        let (parts, body) = request.into_parts();
-        let text = read_body(body, limits).await?;
-        if !is_json(&parts.headers) {
-            return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json").into());
-        }
-        Ok(Self(parse(&text, limits)?))
+        let (_, text) = read_json(request, app).await?;
+        Ok(Self(parse(&text, &app.config.limits)?))
     }
 }
 
-/// A JSON body that may be missing: no bytes at all mean the default.
-#[derive(Debug)]
-pub struct OptionalJson<T>(pub T);
-
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
-        let limits = &app.config.limits;
-        let text = read_body(request.into_body(), limits).await?;
-        if text.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        Ok(Self(parse(&text, limits)?))
+/// The headers and the text of a request whose body is JSON, not parsed yet.
+pub async fn read_json(request: Request, app: &App) -> Result<(HeaderMap, Bytes)> {
+    let (parts, body) = request.into_parts();
+    let text = read_body(body, &app.config.limits).await?;
+    if !is_json(&parts.headers) {
+        return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"));
     }
+    Ok((parts.headers, text))
 }
 
 /// Whether the headers name JSON as the body's type.
@@ -63,22 +52,29 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// Parses JSON within the limits. The error never repeats a value of the input.
 pub fn parse<T: DeserializeOwned>(text: &[u8], limits: &Limits) -> Result<T> {
     check_json(text, limits)?;
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error))?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| refuse(Kind::InvalidRequest, "the body is not UTF-8"))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error, text))?;
     reader.end().map_err(|_| refuse(Kind::InvalidRequest, "text follows the end of the JSON body"))?;
     Ok(value)
 }
 
-fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+fn explain(error: &serde_path_to_error::Error<serde_json::Error>, text: &str) -> Error {
     let inner = error.inner();
-    if !inner.is_data() {
+    let message = if inner.is_data() {
+        without_input(&inner.to_string())
+    } else if serde_json::from_str::<serde_json::Value>(text).is_err() {
         let (line, column) = (inner.line(), inner.column());
         return refuse(Kind::InvalidRequest, format!("the body is not JSON (line {line}, column {column})"));
+    } else {
+        // serde_json calls a number where an enum is expected bad syntax, though the text is lawful JSON.
+        "the value is of the wrong type".to_owned()
+    };
+    match error.path().to_string().as_str() {
+        "." => refuse_at(Kind::Invalid, message, "body", ""),
+        path => refuse_at(Kind::Invalid, format!("{path}: {message}"), format!("body.{path}"), ""),
     }
-    let path = error.path().to_string();
-    let message = without_input(&inner.to_string());
-    let why = if path == "." { message } else { format!("{path}: {message}") };
-    refuse_at(Kind::Invalid, why, format!("body.{path}"), "")
 }
 
 /// Keeps of a decoder's message only what comes from our own types: the value it met may be a secret.

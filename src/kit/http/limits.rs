@@ -37,13 +37,12 @@ pub fn check_json(text: &[u8], limits: &Limits) -> Result<()> {
     let mut scan = Scan { limits, items: Vec::new() };
     let mut position = 0;
     while let Some(&byte) = text.get(position) {
-        position = match byte {
-            b'"' => scan.string(text, position + 1)?,
-            _ => {
-                scan.structure(byte)?;
-                position + 1
-            }
-        };
+        if byte == b'"' {
+            position = scan.string(text, position + 1)?;
+        } else {
+            scan.structure(byte)?;
+            position += 1;
+        }
     }
     Ok(())
 }

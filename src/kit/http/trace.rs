@@ -46,7 +46,7 @@ impl Challenge {
         let error = match refused.kind {
             Kind::MissingCredential => None,
             Kind::InvalidToken => Some("invalid_token"),
-            Kind::Forbidden => Some("insufficient_scope"),
+            Kind::InsufficientScope => Some("insufficient_scope"),
             _ => return None,
         };
         Some(Self { error, description: refused.why.replace(['"', '\\'], "'") })

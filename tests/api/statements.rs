@@ -1,0 +1,57 @@
+//! How many SQL statements a request costs: counted from what the driver reports.
+
+use std::cell::Cell;
+
+use tracing::Subscriber;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::server::Server;
+
+thread_local! {
+    /// The statements of this thread; a test runs on one.
+    static STATEMENTS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Count;
+
+impl<S: Subscriber> Layer<S> for Count {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::query" {
+            STATEMENTS.set(STATEMENTS.get() + 1);
+        }
+    }
+}
+
+/// Counts in every thread: a subscriber of one thread would miss what another thread's first event switched off.
+fn listen() {
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Count)).unwrap();
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// What a request costs, and its answer.
+async fn cost<T>(request: impl Future<Output = T>) -> (usize, T) {
+    let before = STATEMENTS.get();
+    let answer = request.await;
+    (STATEMENTS.get() - before, answer)
+}
+
+#[tokio::test]
+async fn a_grant_is_one_read_and_one_write_and_a_look_at_a_token_is_one_read() {
+    let server = Server::new().await;
+    let (_, key) = server.agent("fetcher").await;
+    listen();
+    let (count, token) = cost(server.token(&key)).await;
+    assert_eq!(count, 2, "an API key is exchanged in one read and one write");
+    let (count, found) = cost(server.introspect(&token)).await;
+    assert_eq!((count, &found["active"]), (1, &true.into()), "introspection is one read");
+    let (count, _) = cost(server.get("/oauth2/token/verify").bearer(&token).send()).await;
+    assert_eq!(count, 1, "forward authentication is one read");
+    let (count, _) = cost(server.introspect("a.b.c")).await;
+    assert_eq!(count, 0, "what can't be a token of ours costs no statement");
+    let (count, _) = cost(server.exchange("zid_sk_unknown", "")).await;
+    assert_eq!(count, 1, "an unknown key is one read");
+    for path in ["/health", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        let (count, _) = cost(server.get(path).send()).await;
+        assert_eq!(count, 0, "{path} needs no database");
+    }
+}

@@ -1,0 +1,142 @@
+//! What the tests of the admin routes share: rows made by SQL, the whole state as one text, the shape of a refusal.
+
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+use crate::server::{Answer, Call, Server};
+
+/// Two P-256 keys as SPKI PEM.
+pub const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEJU3pMZKUYtj5tDI9WOmR5jHo41bN\n\
+    WRm4W/K2wDVDtE2fLyN463vGc6jbF2WBcaS1G0FNcsHgLMvNx6Q1+Iwq9w==\n-----END PUBLIC KEY-----\n";
+pub const OTHER_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEyHJIGzKBnRoZHaXmLozix5kNFFzj\n\
+    fHW/Q5lpmlzEYKmLhPqz2orfN5G4LHfCkmcdwM4jrbRgMtuc0zAAsmdQjA==\n-----END PUBLIC KEY-----\n";
+
+/// Where the admin routes are mounted.
+pub const MOUNTS: [&str; 2] = ["", "/api/v1"];
+
+/// Every admin route that changes something, for the agent with this id, with a body that it takes.
+pub fn changes(id: &str) -> Vec<(&'static str, String, Value)> {
+    let new = json!({ "name": "New", "external_id": "new", "created_by": "dev@company.example" });
+    vec![
+        ("POST", "/agents/register".to_owned(), new),
+        ("PATCH", format!("/agents/registry/{id}"), json!({ "name": "Other", "public_key_pem": PEM })),
+        ("POST", format!("/agents/registry/{id}/rotate-key"), json!({})),
+        ("POST", format!("/agents/registry/{id}/deactivate"), json!({})),
+        ("POST", format!("/agents/registry/{id}/activate"), json!({})),
+        ("DELETE", format!("/agents/registry/{id}"), Value::Null),
+    ]
+}
+
+/// Every admin route, on both mounts.
+pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
+    let mut all = changes(id);
+    all.push(("GET", "/agents/registry".to_owned(), Value::Null));
+    all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
+    MOUNTS
+        .iter()
+        .flat_map(|mount| {
+            all.iter().map(move |(method, path, body)| (*method, format!("{mount}{path}"), body.clone()))
+        })
+        .collect()
+}
+
+impl Call<'_> {
+    /// The body, unless it is null.
+    pub fn body(self, body: &Value) -> Self {
+        if body.is_null() { self } else { self.json(body.clone()) }
+    }
+}
+
+impl Answer {
+    /// Requires a problem document of this status.
+    #[track_caller]
+    pub fn problem(self, status: u16) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{}", answer.text);
+        assert_eq!(answer.body["status"], status, "{}", answer.text);
+        assert!(
+            !answer.text_of("title").is_empty() && !answer.text_of("detail").is_empty(),
+            "{}",
+            answer.text
+        );
+        assert!(!answer.header("x-request-id").is_empty());
+        answer
+    }
+}
+
+impl Server {
+    /// Runs a statement that no route offers, and says how many rows it met.
+    pub async fn run_sql(&self, sql: impl Into<String>) -> u64 {
+        sqlx::query(AssertSqlSafe(sql.into())).execute(&self.app.db).await.unwrap().rows_affected()
+    }
+
+    /// The one text that a query answers.
+    pub async fn text_from_sql(&self, sql: impl Into<String>) -> String {
+        sqlx::query_scalar(AssertSqlSafe(sql.into())).fetch_one(&self.app.db).await.unwrap()
+    }
+
+    /// Everything that an admin request may change, as one text. The audit log is not part of it.
+    pub async fn everything(&self) -> String {
+        self.text_from_sql(
+            "select coalesce(string_agg(line, '|' order by line), '') from (
+                 select i::text as line from identities i union all select k::text from api_keys k
+                 union all select p::text from credential_policies p union all select t::text from tenants t
+                 union all select c::text from credentials c) as lines",
+        )
+        .await
+    }
+
+    /// How many audit rows there are.
+    pub async fn audited(&self) -> i64 {
+        self.count("select count(*) from audit_events").await
+    }
+
+    /// A credential policy of acme/demo that allows the API key grant, and the scopes named by an SQL array.
+    pub async fn policy(&self, name: &str, scopes: &str) -> String {
+        self.policy_of("acme", name, scopes).await
+    }
+
+    /// The same of another account's project demo.
+    pub async fn policy_of(&self, account: &str, name: &str, scopes: &str) -> String {
+        self.text_from_sql(format!(
+            "insert into credential_policies (id, account_id, project_id, name, max_ttl_seconds,
+                 allowed_grant_types, allowed_scopes, created_at, updated_at)
+             values (gen_random_uuid(), '{account}', 'demo', '{name}', 3600, array['api_key'], {scopes}, now(), now())
+             returning id::text"
+        ))
+        .await
+    }
+
+    /// Puts an agent into a state, whatever the status machine says.
+    pub async fn force_status(&self, id: &str, status: &str) {
+        let sql = format!("update identities set status = '{status}' where id = '{id}'");
+        assert_eq!(self.run_sql(sql).await, 1);
+    }
+
+    /// The agent as acme/demo reads it.
+    pub async fn read(&self, id: &str) -> Value {
+        self.admin("GET", &format!("/agents/registry/{id}")).send().await.expect(200).body
+    }
+
+    /// Changes an agent of acme/demo.
+    pub async fn patch(&self, id: &str, body: Value) -> Answer {
+        self.admin("PATCH", &format!("/agents/registry/{id}")).json(body).send().await
+    }
+
+    /// A POST without a body below an agent of acme/demo.
+    pub async fn act(&self, id: &str, action: &str) -> Answer {
+        self.admin("POST", &format!("/agents/registry/{id}/{action}")).send().await
+    }
+
+    /// Whether an API key still obtains tokens.
+    pub async fn key_works(&self, key: &str) -> bool {
+        self.exchange(key, "").await.status.is_success()
+    }
+
+    /// An agent of acme/demo that holds these scopes, and a token with all of them.
+    pub async fn agent_with_scopes(&self, external_id: &str, scopes: &[&str]) -> (String, String) {
+        let answer = self.register(external_id, json!({ "allowed_scopes": scopes })).await.expect(201);
+        let token = self.token(answer.text_of("api_key")).await;
+        (answer.body["identity"]["id"].as_str().unwrap().to_owned(), token)
+    }
+}

@@ -1,0 +1,132 @@
+//! The documentation against the sources: what a page names must be there, and what it must name is named. The tour of the
+//! README is run against the built server.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+#[path = "docs/actions.rs"]
+mod actions;
+#[path = "docs/names.rs"]
+mod names;
+#[path = "docs/routes.rs"]
+mod routes;
+#[path = "docs/tour.rs"]
+mod tour;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Path and text of every file below `folder` with this extension.
+fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).expect("a readable folder");
+            open.extend(entries.map(|entry| entry.expect("a readable entry").path()));
+        } else if path.extension().is_some_and(|own| own == extension) {
+            let text = fs::read_to_string(&path).expect("a readable file");
+            found.push((path, text));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Every page: its path from the root and its text.
+fn pages() -> Vec<(String, String)> {
+    let mut pages: Vec<_> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|page| (page.to_owned(), read(page))).into();
+    let below = |(path, text): (PathBuf, String)| {
+        let path = path.strip_prefix(root()).expect("a path below the root").to_string_lossy().into_owned();
+        (path, text)
+    };
+    pages.extend(files("docs", "md").into_iter().map(below));
+    pages
+}
+
+/// The cells of every table row below `heading`, without the backticks around a cell.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = read(page);
+    let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{page} has no {heading:?}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let row = |line: &str| line.trim_matches('|').split('|').map(cell).collect();
+    section.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+#[track_caller]
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n\n{}\n", faults.join("\n"));
+}
+
+/// Both sets hold the same, or the message says what only one of them has.
+#[track_caller]
+fn assert_same(page: &str, named: &BTreeSet<String>, sources: &BTreeSet<String>) {
+    let missing = sources.difference(named).map(|name| format!("{page} does not name {name}"));
+    let unknown = named.difference(sources).map(|name| format!("{page} names {name}, which is not there"));
+    assert_none(&missing.chain(unknown).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_path_a_page_names_exists() {
+    let faults = |(page, text): (String, String)| names::check(&page, &text);
+    assert_none(&pages().into_iter().flat_map(faults).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_dependency_has_its_line() {
+    let named = read("docs/decisions.md");
+    let named = named.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));
+    let named = named.map(|(name, _)| name.to_owned()).collect();
+    assert_same("docs/decisions.md", &named, &names::dependencies(&read("Cargo.toml")));
+}
+
+#[test]
+fn the_table_of_admin_routes_is_that_of_the_sources() {
+    let rows = table("docs/access.md", "## Scopes and routes");
+    let named = rows.iter().map(|row| format!("{} for {}", row[0], row[1].replace('`', ""))).collect();
+    assert_same("docs/access.md", &named, &routes::admin());
+}
+
+#[test]
+fn the_table_of_actions_is_that_of_the_sources() {
+    let named = table("docs/audit.md", "## Actions").into_iter().map(|row| row[0].clone()).collect();
+    assert_same("docs/audit.md", &named, &actions::recorded());
+}
+
+#[test]
+fn the_table_of_errors_has_every_kind() {
+    let source = read("src/kit/error.rs");
+    let kinds =
+        source.split("pub enum Kind {").nth(1).and_then(|rest| rest.split('}').next()).unwrap_or_default();
+    let kinds = kinds.lines().map(|line| line.trim().trim_end_matches(','));
+    let kinds = kinds.filter(|line| !line.is_empty() && !line.starts_with("//")).map(str::to_owned).collect();
+    let named = table("docs/errors.md", "## The table").into_iter().map(|row| row[0].clone()).collect();
+    assert_same("docs/errors.md", &named, &kinds);
+}
+
+#[test]
+fn the_tour_of_the_readme_works_when_pasted() {
+    let server = tour::Server::start();
+    let output = tour::run(&server, "sh tour", None);
+    let order = ["planner-", "\"data:read\"", "\"active\":true", "HTTP/1.1 200", "{\"revoked\":true}"];
+    let order = order.into_iter().chain(["{\"active\":false}", "deactivated", "invalid_grant"]);
+    let mut rest = output.as_str();
+    for expected in order {
+        let Some((_, after)) = rest.split_once(expected) else { panic!("no {expected:?} in:\n{output}") };
+        rest = after;
+    }
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sdk-venv/bin");
+    if environment.join("python").exists() {
+        let output = tour::run(&server, "sh tour sdk", Some(&environment));
+        assert!(output.contains("spiffe://") && output.contains("False"), "{output}");
+    }
+}

@@ -1,0 +1,77 @@
+//! The admin routes that the sources have: those whose handler takes an `Admin<…>`.
+
+use std::collections::BTreeSet;
+
+use super::files;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Every admin route with the scopes of which one is enough: "GET /agents/registry for nhi:manage".
+pub(crate) fn admin() -> BTreeSet<String> {
+    let sources: Vec<String> = files("src", "rs").into_iter().map(|(_, text)| text).collect();
+    let scopes = |permission: &str| {
+        let implementation = format!("impl Permission for {permission} {{");
+        let found = sources.iter().find_map(|text| text.split_once(&implementation));
+        let (_, body) = found.unwrap_or_else(|| panic!("no `{implementation}`"));
+        let body = body.split('}').next().unwrap_or_default();
+        body.split('"').skip(1).step_by(2).collect::<Vec<_>>().join(" ")
+    };
+    let routes = sources.iter().flat_map(|text| routes(text));
+    routes.map(|(route, permission)| format!("{route} for {}", scopes(&permission))).collect()
+}
+
+/// Method, path and permission of every admin route of a file.
+fn routes(rust: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for call in rust.split(".route(").skip(1) {
+        let Some(path) = call.split('"').nth(1) else { continue };
+        let call = &call[..closing(call)];
+        for method in METHODS {
+            let before = format!("{method}(");
+            for (at, _) in call.match_indices(&before) {
+                let inside_a_word = call[..at].ends_with(|char: char| char.is_alphanumeric() || char == '_');
+                let handler = call[at + before.len()..].split(')').next().unwrap_or_default();
+                if let (false, Some(permission)) = (inside_a_word, permission(rust, handler)) {
+                    found.push((format!("{} {path}", method.to_uppercase()), permission));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Where the parenthesis closes that was open before the text.
+fn closing(text: &str) -> usize {
+    let mut depth = 1;
+    for (at, char) in text.char_indices() {
+        depth += match char {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        if depth == 0 {
+            return at;
+        }
+    }
+    text.len()
+}
+
+/// What the handler's signature asks of its caller.
+fn permission(rust: &str, handler: &str) -> Option<String> {
+    let (_, after) = rust.split_once(&format!("fn {handler}("))?;
+    let signature = after.split('{').next()?;
+    let (_, admin) = signature.split_once("Admin<")?;
+    Some(admin.split('>').next()?.to_owned())
+}
+
+#[test]
+fn admin_routes_are_told_from_others() {
+    let rust = r#"
+        .route("/a/{id}", get(read).patch(update))
+        .route("/b", post(open))
+        async fn read(mut admin: Admin<Look>, Id(id): Id) -> X { }
+        async fn update(State(app): State<App>, admin: Admin<Change>) -> X { }
+        async fn open(State(app): State<App>) -> X { Admin<Look> }"#;
+    let expected = [("GET /a/{id}", "Look"), ("PATCH /a/{id}", "Change")];
+    assert_eq!(routes(rust), expected.map(|(route, name)| (route.to_owned(), name.to_owned())));
+}
