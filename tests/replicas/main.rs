@@ -2,6 +2,7 @@
 //! is restored elsewhere; and what none of them may ever write down. Real processes, a real database.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[expect(dead_code, reason = "the tests of the process use more of it")]
 #[path = "../process/http.rs"]
 mod http;
 #[expect(dead_code, reason = "the tests of the process use more of it")]
@@ -11,6 +12,7 @@ mod process;
 #[path = "../process/support.rs"]
 mod support;
 
+mod outage;
 mod rotation;
 mod scene;
 mod together;
