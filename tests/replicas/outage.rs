@@ -38,6 +38,7 @@ struct Scene {
     admin_key: String,
     api_key: String,
     token: String,
+    asked: AtomicUsize,
     /// Dropped last: it ends the server's processes.
     _site: Site,
 }
@@ -49,7 +50,7 @@ impl Scene {
         let mut admin = Client::connect(&server.url()).await?.bearer(&admin_key);
         let api_key = admin.register("first").await?.text("/api_key")?;
         let token = admin.exchange(&api_key).await?.text("/access_token")?;
-        Ok(Self { server, admin_key, api_key, token, _site: site })
+        Ok(Self { server, admin_key, api_key, token, asked: AtomicUsize::new(0), _site: site })
     }
 
     /// A request of each kind that needs the database.
@@ -103,8 +104,8 @@ impl Scene {
 
     /// Everything succeeds again, in the same process.
     async fn is_light(&self) -> Result<()> {
-        for number in 0..8 {
-            let answer = self.ask(1000 + number).await?;
+        for _ in 0..8 {
+            let answer = self.ask(1000 + self.asked.fetch_add(1, Ordering::SeqCst)).await?;
             ensure!((200..300).contains(&answer.status), "{answer:?}");
         }
         Ok(())
