@@ -12,7 +12,9 @@ mod process;
 #[path = "../process/support.rs"]
 mod support;
 
+mod canary;
 mod outage;
+mod restore;
 mod rotation;
 mod scene;
 mod together;

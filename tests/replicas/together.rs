@@ -73,9 +73,8 @@ async fn together(home: &Home, url: &str, db: &mut PgConnection, in_production: 
 
 fn start(home: &Home, settings: &[(&str, &str)]) -> Result<Vec<Server>> {
     thread::scope(|scope| {
-        let starts: Vec<_> = (0..TOGETHER)
-            .map(|_| scope.spawn(|| Server::launch(home, serve(home, settings))))
-            .collect();
+        let starts: Vec<_> =
+            (0..TOGETHER).map(|_| scope.spawn(|| Server::launch(home, serve(home, settings)))).collect();
         starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a panic"))?).collect()
     })
 }
