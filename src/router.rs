@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{Response, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -29,6 +29,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), unless_lost))
         .layer(from_fn_with_state(app.clone(), trace::observe))
         .with_state(app.clone())
 }
@@ -51,6 +52,19 @@ fn project(uri: &Uri, error: Error) -> axum::response::Response {
         OauthError::from(error).into_response()
     } else {
         Problem(error).into_response()
+    }
+}
+
+/// A request that waits for the database when that goes away is answered then, not when it comes back.
+async fn unless_lost(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
+    let uri = request.uri().clone();
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = app.gate.lost() => {
+            let why = "the database does not answer at the moment; try again shortly";
+            project(&uri, refuse(Kind::Unavailable, why))
+        }
     }
 }
 
