@@ -56,7 +56,8 @@ impl Config {
     /// The table of credentials is kept in months of thirty days and must not fall into more than 16 parts.
     fn check_retention(&self, problems: &mut Vec<String>) {
         let days = u64::from(self.tokens.max_ttl_seconds) / 86_400 + u64::from(self.tokens.retention_days);
-        if days > MOST_DAYS {
+        // What is out of its own range is told there.
+        if days > MOST_DAYS && u64::from(self.tokens.max_ttl_seconds) <= MOST_DAYS * 86_400 {
             problems.push(format!(
                 "tokens.max_ttl_seconds and tokens.retention_days keep rows for {days} days; together they may keep \
                  them for {MOST_DAYS}: lower one of them."
@@ -185,7 +186,7 @@ impl Config {
             ("lockout.lock_seconds", self.lockout.lock_seconds.into(), 1..=86_400),
             ("keys.jwks_lifetime_seconds", self.keys.jwks_lifetime_seconds.into(), 1..=86_400),
             ("tokens.default_ttl_seconds", self.tokens.default_ttl_seconds.into(), 1..=31_536_000),
-            ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=31_536_000),
+            ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=MOST_DAYS * 86_400),
             ("limits.body_bytes", count(limits.body_bytes), 1024..=67_108_864),
             ("limits.header_bytes", count(limits.header_bytes), 1024..=1_048_576),
             // The JSON parser itself stops at 128.
