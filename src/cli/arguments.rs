@@ -125,7 +125,7 @@ pub enum KeysCommand {
     /// End a leaked signing key: every token it signed is refused at once
     Revoke {
         /// The key's id, as list shows it
-        #[arg(value_name = "KID", value_parser = NonEmptyStringValueParser::new())]
+        #[arg(value_name = "KID", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new())]
         kid: String,
     },
     /// Put a new master key above those in the master key file; run rewrap when every server has the file

@@ -34,6 +34,10 @@ fn every_command_explains_itself() -> Result<()> {
             ensure!(help.out.contains(part), "{command} --help names no {part}: {}", help.out);
         }
     }
+    // One in 64 key ids begins with a hyphen; the configuration is what is missing then, not a flag.
+    let hyphen = home.chancery("keys revoke -LviuBO4B-DKyBke29p8Kn6ldk1-T136IIrM_6TjMPM", &[]);
+    assert_eq!(hyphen.status.code(), Some(1), "{}", hyphen.text());
+    ensure!(hyphen.err.contains("keys.master_key_file"), "{}", hyphen.err);
     let unknown = home.chancery("fly", &[]);
     assert_eq!(unknown.status.code(), Some(2));
     ensure!(unknown.err.contains("fly") && unknown.err.contains("--help"), "{}", unknown.err);
