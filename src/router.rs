@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{Response, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -23,12 +23,14 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(keys::routes::routes())
-        .merge(oauth::routes())
+        .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
         .merge(admin())
         .nest("/api/v1", admin())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), limit_rate))
+        .layer(from_fn_with_state(app.clone(), unless_lost))
         .layer(from_fn_with_state(app.clone(), trace::observe))
         .with_state(app.clone())
 }
@@ -54,10 +56,47 @@ fn project(uri: &Uri, error: Error) -> axum::response::Response {
     }
 }
 
+/// A request that waits for the database when that goes away is answered then, not when it comes back.
+async fn unless_lost(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
+    let uri = request.uri().clone();
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = app.gate.lost() => {
+            let why = "the database does not answer at the moment; try again shortly";
+            project(&uri, refuse(Kind::Unavailable, why))
+        }
+    }
+}
+
+/// Takes the request from its address's bucket before anything looks at it.
+async fn limit_rate(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
+    let address = trace::client(request.extensions());
+    match address.map(|address| app.rates.address(address)).transpose() {
+        Ok(left) => {
+            let mut response = next.run(request).await;
+            if let Some(left) = left.flatten() {
+                left.write(response.headers_mut());
+            }
+            response
+        }
+        Err(error) => project(request.uri(), error),
+    }
+}
+
 /// A panic is our fault and costs one answer, not the server.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands over the value")]
 fn panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    Problem(Error::Fault(anyhow::anyhow!("a handler panicked: {}", text.unwrap_or_default()))).into_response()
+    Problem(fault(&panic)).into_response()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the value")]
+fn oauth_panicked(panic: Box<dyn Any + Send>) -> Response<Body> {
+    OauthError::from(fault(&panic)).into_response()
+}
+
+fn fault(panic: &Box<dyn Any + Send>) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::Fault(anyhow::anyhow!("a handler panicked: {}", text.unwrap_or_default()))
 }

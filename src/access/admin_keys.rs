@@ -14,7 +14,7 @@ use crate::audit::{self, Event};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Networks;
-use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
+use crate::kit::cx::{Authority, Caller, Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
 use crate::kit::secret::Secret;
@@ -108,7 +108,7 @@ pub async fn create(app: &App, new: NewAdminKey) -> Result<Secret> {
         last_used_at: None,
         ip_allowlist: new.allowed_networks.into(),
     };
-    let mut cx = command_line(&app.db, new.tenant, now).await?;
+    let mut cx = Cx::command_line(app.db.begin().await?, new.tenant, now);
     if key.account_id.is_some() {
         tenancy::ensure(&mut cx).await?;
     }
@@ -126,26 +126,13 @@ pub async fn list(db: &PgPool) -> Result<Vec<AdminKey>> {
 
 /// Ends a key at once.
 pub async fn revoke(db: &PgPool, id: Uuid, now: Time) -> Result<()> {
-    let mut cx = command_line(db, None, now).await?;
+    let mut cx = Cx::command_line(db.begin().await?, None, now);
     if store::revoke(&mut cx.tx, id, now).await? {
         audit::record(&mut cx, Event::new("admin_key.revoked", "admin_key", id)).await?;
         cx.tx.commit().await?;
         return Ok(());
     }
     Err(refuse(Kind::NotFound, "there is no live admin key with this id; see `chancery admin list-keys`"))
-}
-
-/// The context of a command: an operator on the machine itself. What belongs to no tenant is logged under "".
-async fn command_line(db: &PgPool, tenant: Option<Tenant>, now: Time) -> Result<Cx> {
-    let caller = Caller {
-        kind: "command_line",
-        id: String::new(),
-        user: None,
-        across_tenants: true,
-        authority: Authority::Everything,
-    };
-    let tenant = tenant.unwrap_or(Tenant { account_id: String::new(), project_id: String::new() });
-    Ok(Cx { tx: db.begin().await?, tenant, now, caller, origin: Origin::default() })
 }
 
 pub(super) async fn authenticate(

@@ -9,6 +9,7 @@ use super::store;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::{Result, refuse_for};
+use crate::kit::http::rate::network;
 
 /// The addresses that are locked out, and until when.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Lockouts {
 
 /// Refuses an address that is locked out, whatever it presents.
 pub fn check_lockout(app: &App, address: Option<IpAddr>, now: Time) -> Result<()> {
-    match address.and_then(|address| app.lockouts.until(address)) {
+    match address.and_then(|address| app.lockouts.until(network(address))) {
         Some(until) if until > now => {
             let seconds = u32::try_from((until - now).whole_seconds()).unwrap_or(u32::MAX).saturating_add(1);
             Err(refuse_for(seconds, "too many wrong credentials came from this address; try again later"))
@@ -45,6 +46,7 @@ pub async fn count_failure(app: &App, address: Option<IpAddr>, now: Time) -> Res
     let Some(address) = address.filter(|address| settings.failures > 0 && !address.is_loopback()) else {
         return Ok(());
     };
+    let address = network(address);
     let mut db = app.connection().await?;
     if let Some(until) = store::count_failure(&mut db, address, settings, now).await? {
         app.lockouts.add(address, until);

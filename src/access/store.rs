@@ -84,12 +84,14 @@ pub async fn count_failure(
     now: Time,
 ) -> sqlx::Result<Option<Time>> {
     sqlx::query_scalar(
-        "insert into lockouts as l (address, window_began, failures) values ($1, $2, 1)
+        "insert into lockouts as l (address, window_began, failures, locked_until)
+         values ($1, $2, 1, case when $4 <= 1 then $5::timestamptz end)
          on conflict (address) do update set
              failures = case when l.window_began <= $3 then 1 else l.failures + 1 end,
              window_began = case when l.window_began <= $3 then $2 else l.window_began end,
              locked_until = case
-                 when l.window_began > $3 and l.failures + 1 >= $4 then greatest(l.locked_until, $5)
+                 when (case when l.window_began <= $3 then 1 else l.failures + 1 end) >= $4
+                     then greatest(l.locked_until, $5)
                  else l.locked_until end
          returning locked_until",
     )

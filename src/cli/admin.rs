@@ -61,8 +61,9 @@ fn line(key: &AdminKey) -> String {
     };
     let state = if key.revoked_at.is_some() { "revoked" } else { "live" };
     let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {at}"));
+    let networks = if key.ip_allowlist.is_empty() { "any network" } else { &key.ip_allowlist };
     format!(
-        "{}  {}…  {state:<7}  {tenant}  {}  {}  {used}",
+        "{}  {}…  {state:<7}  {tenant}  {}  {}  {networks}  {used}",
         key.id,
         key.key_prefix,
         key.scopes.join(" "),

@@ -41,7 +41,7 @@ async fn execute(config: &Config, pool: &PgPool, command: KeysCommand) -> Result
         }
         KeysCommand::Rewrap => {
             let master = load_master_key(config)?;
-            let done = keys::rewrap(pool, &master).await?;
+            let done = keys::rewrap(pool, &master, now).await?;
             say(format!("{done} values were sealed again under master key {}", master.id()))
         }
         KeysCommand::AddMasterKey => Ok(()),

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::database::Database;
-use super::say;
+use super::{explain, say};
 use crate::access::{self, NewAdminKey};
 use crate::keys::load_master_key;
 use crate::kit::app::App;
@@ -44,7 +44,12 @@ async fn run(
     let master = load_master_key(&config)?;
     let app = App::open(config, Clock::system(), pool.clone(), master).await?;
     // The first token must find its month's partition.
-    tokens::worker::maintain(&app).await?;
+    if let Err(error) = tokens::worker::maintain(&app).await {
+        tracing::warn!(
+            why = explain(&error),
+            "the partitions of credentials could not be made now; the worker will try again"
+        );
+    }
     greet(&app, database.embedded.is_some()).await?;
     let bounds = Bounds {
         header_bytes: app.config.limits.header_bytes,

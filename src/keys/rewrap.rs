@@ -1,19 +1,28 @@
 //! Sealing everything again under the current master key. Every row is a step of its own that leaves it readable under
 //! the old keys and the new, so an interrupted run is simply run again.
 
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 
 use super::ring::context;
 use super::{NATIVE, pepper_context, store};
+use crate::audit::{self, Event};
+use crate::kit::clock::Time;
+use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 use crate::kit::seal::MasterKeys;
 
 /// Answers how many values were sealed again.
-pub async fn rewrap(db: &PgPool, master: &MasterKeys) -> Result<usize> {
+pub async fn rewrap(db: &PgPool, master: &MasterKeys, now: Time) -> Result<usize> {
     let mut connection = db.acquire().await?;
     let done = peppers(&mut connection, master).await? + signing_keys(&mut connection, master).await?;
+    drop(connection);
     // Last: a server that knows only the former key must be able to start until nothing needs the new one.
-    store::set_master_key(&mut connection, &master.id()).await?;
+    let mut cx = Cx::command_line(db.begin().await?, None, now);
+    store::set_master_key(&mut cx.tx, &master.id()).await?;
+    let facts = json!({ "values": done });
+    audit::record(&mut cx, Event::new("master_key.rewrapped", "master_key", master.id()).with(facts)).await?;
+    cx.tx.commit().await?;
     Ok(done)
 }
 

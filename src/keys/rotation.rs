@@ -1,13 +1,16 @@
 //! Rotation: beside the key that signs there is always a next one, published long before its time. So a rotation, even
 //! a forced one, never lets a key sign that a verifier's cached JWKS does not hold.
 
+use serde_json::json;
 use sqlx::{PgConnection, PgPool};
 use time::Duration;
 
 use super::store::StoredKey;
 use super::{Keys, NATIVE, State, ring, store};
+use crate::audit::{self, Event};
 use crate::kit::clock::Time;
 use crate::kit::config::Config;
+use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::seal::MasterKeys;
 
@@ -43,30 +46,33 @@ fn lead(config: &Config) -> Duration {
 
 /// Lets the next key sign as soon as every verifier knows it, and publishes the one after it. Answers its id and when.
 pub async fn rotate(db: &PgPool, config: &Config, keys: &Keys, now: Time) -> Result<(String, Time)> {
-    let mut tx = db.begin().await?;
-    store::lock(&mut tx).await?;
-    ensure(&mut tx, config, &keys.master, now).await?;
-    let next = in_state(&mut tx, State::Published, now).await?;
+    let mut cx = Cx::command_line(db.begin().await?, None, now);
+    store::lock(&mut cx.tx).await?;
+    ensure(&mut cx.tx, config, &keys.master, now).await?;
+    let next = in_state(&mut cx.tx, State::Published, now).await?;
     let next = next.ok_or_else(|| anyhow::anyhow!("no next key is published"))?;
     let at = now.max(next.created_at + lead(config)).min(next.activate_at);
-    store::activate_at(&mut tx, &next.kid, at).await?;
-    ensure(&mut tx, config, &keys.master, now).await?;
-    tx.commit().await?;
+    store::activate_at(&mut cx.tx, &next.kid, at).await?;
+    ensure(&mut cx.tx, config, &keys.master, now).await?;
+    let facts = json!({ "activate_at": at.unix_timestamp() });
+    audit::record(&mut cx, Event::new("signing_key.rotated", "signing_key", &next.kid).with(facts)).await?;
+    cx.tx.commit().await?;
     Ok((next.kid, at))
 }
 
 /// Ends a leaked key: its tokens are dead at the commit. If it was the one that signs, the next takes over at once.
 pub async fn revoke(db: &PgPool, config: &Config, keys: &Keys, kid: &str, now: Time) -> Result<()> {
-    let mut tx = db.begin().await?;
-    store::lock(&mut tx).await?;
-    if !store::revoke(&mut tx, kid, "revoked_by_operator", now).await? {
+    let mut cx = Cx::command_line(db.begin().await?, None, now);
+    store::lock(&mut cx.tx).await?;
+    if !store::revoke(&mut cx.tx, kid, "revoked_by_operator", now).await? {
         return Err(refuse(
             Kind::NotFound,
             "there is no unrevoked key with this id; see `chancery keys list`",
         ));
     }
-    ensure(&mut tx, config, &keys.master, now).await?;
-    tx.commit().await?;
+    ensure(&mut cx.tx, config, &keys.master, now).await?;
+    audit::record(&mut cx, Event::new("signing_key.revoked", "signing_key", kid)).await?;
+    cx.tx.commit().await?;
     Ok(())
 }
 

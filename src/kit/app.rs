@@ -91,6 +91,11 @@ impl App {
         self.reserved.begin().await.map_err(|error| self.absent(error))
     }
 
+    /// The pools by name, for metrics.
+    pub fn pools(&self) -> [(&'static str, &PgPool); 2] {
+        [("ordinary", &self.db), ("reserved", &self.reserved)]
+    }
+
     fn present(&self) -> Result<()> {
         if self.gate.is_away() {
             return Err(refuse(

@@ -32,6 +32,21 @@ pub struct Caller {
     pub authority: Authority,
 }
 
+impl Cx {
+    /// The context of a command: an operator on the machine itself. What belongs to no tenant is logged under "".
+    pub fn command_line(tx: Transaction<'static, Postgres>, tenant: Option<Tenant>, now: Time) -> Self {
+        let caller = Caller {
+            kind: "command_line",
+            id: String::new(),
+            user: None,
+            across_tenants: true,
+            authority: Authority::Everything,
+        };
+        let tenant = tenant.unwrap_or(Tenant { account_id: String::new(), project_id: String::new() });
+        Self { tx, tenant, now, caller, origin: Origin::default() }
+    }
+}
+
 /// The scopes a caller holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {

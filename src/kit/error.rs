@@ -120,10 +120,15 @@ fn database_is_away(error: &anyhow::Error) -> bool {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed,
         ) => true,
-        // Classes 08 (connection), 53 (resources), 57P (shutdown, crash, starting up) of the SQLSTATE table.
-        Some(sqlx::Error::Database(database)) => database
-            .code()
-            .is_some_and(|code| code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")),
+        // Classes 08 (connection), 53 (resources), 57P (shutdown, crash, starting up) of the SQLSTATE table, and a
+        // statement or lock that was given up because it took too long.
+        Some(sqlx::Error::Database(database)) => database.code().is_some_and(|code| {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || code.starts_with("57P")
+                || code == "57014"
+                || code == "55P03"
+        }),
         _ => false,
     }
 }

@@ -51,6 +51,7 @@ struct TokenLabels {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PoolLabels {
+    pool: &'static str,
     state: &'static str,
 }
 
@@ -90,10 +91,14 @@ impl Metrics {
     }
 
     /// The exposition text, with the pool as it is now.
-    pub fn render(&self, pool: &sqlx::PgPool) -> String {
-        let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
-        self.pool.get_or_create(&PoolLabels { state: "idle" }).set(idle);
-        self.pool.get_or_create(&PoolLabels { state: "busy" }).set(i64::from(pool.size()) - idle);
+    pub fn render(&self, pools: [(&'static str, &sqlx::PgPool); 2]) -> String {
+        for (name, pool) in pools {
+            let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
+            self.pool.get_or_create(&PoolLabels { pool: name, state: "idle" }).set(idle);
+            self.pool
+                .get_or_create(&PoolLabels { pool: name, state: "busy" })
+                .set(i64::from(pool.size()) - idle);
+        }
         for (worker, done) in self.workers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             self.lag.get_or_create(&WorkerLabels { worker }).set(done.seconds());
         }

@@ -35,9 +35,12 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Held until the transaction ends, if nobody else holds it.
-pub async fn try_lock_partitions(db: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select pg_try_advisory_xact_lock(7163384503)").fetch_one(db).await
+/// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.
+pub async fn lock_partitions(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(7163384503), set_config('lock_timeout', '2s', true)")
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 pub async fn make_partition(db: &mut PgConnection, name: &str, lower: Uuid, upper: Uuid) -> sqlx::Result<()> {

@@ -16,22 +16,24 @@ const SPAN_SECONDS: i64 = 30 * 86_400;
 /// How many months stand ready beyond the present one.
 const AHEAD: i64 = 2;
 
-/// One replica at a time: makes the partitions of this month and the next, drops those that are over.
+/// One replica at a time: makes the partitions of this month and the next, drops those that are over. Touches the table
+/// only when there is something to do, and then waits for it briefly: a dump may hold it for long.
 pub async fn maintain(app: &App) -> Result<()> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
-    if !store::try_lock_partitions(&mut tx).await? {
-        return Ok(());
-    }
+    store::lock_partitions(&mut tx).await?;
+    let known = store::partitions(&mut tx).await?;
     let present = number_of(now);
     for number in present..=present + AHEAD {
-        let (lower, upper) = bounds(number)?;
-        store::make_partition(&mut tx, &name_of(number), lower, upper).await?;
+        if !known.contains(&name_of(number)) {
+            let (lower, upper) = bounds(number)?;
+            store::make_partition(&mut tx, &name_of(number), lower, upper).await?;
+        }
     }
     let kept =
         i64::from(app.config.tokens.max_ttl_seconds) + i64::from(app.config.tokens.retention_days) * 86_400;
     let oldest = number_of(now - Duration::seconds(kept));
-    for name in store::partitions(&mut tx).await? {
+    for name in known {
         if number_in(&name).is_some_and(|number| number < oldest) {
             store::drop_partition(&mut tx, &name).await?;
             tracing::info!(partition = name, "credentials past their retention were dropped");

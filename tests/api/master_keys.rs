@@ -3,7 +3,7 @@
 use chancery::keys::rewrap;
 use chancery::kit::seal::MasterKeys;
 
-use crate::server::Server;
+use crate::server::{START, Server};
 
 #[tokio::test]
 async fn everything_is_sealed_again_and_secrets_keep_their_hashes() {
@@ -17,8 +17,8 @@ async fn everything_is_sealed_again_and_secrets_keep_their_hashes() {
     // A server that knows both keys starts before, during and after the change.
     let during = server.replica_under(&both).await.unwrap();
     let master = MasterKeys::parse(&both).unwrap();
-    assert_eq!(rewrap(&server.app.db, &master).await.unwrap(), 3, "a pepper and two signing keys");
-    assert_eq!(rewrap(&server.app.db, &master).await.unwrap(), 0, "a second run finds nothing to do");
+    assert_eq!(rewrap(&server.app.db, &master, START).await.unwrap(), 3, "a pepper and two signing keys");
+    assert_eq!(rewrap(&server.app.db, &master, START).await.unwrap(), 0, "a second run finds nothing to do");
     let after = server.replica_under(&new).await.unwrap();
     for server in [&server, &during, &after] {
         assert!(server.is_active(&token).await);
@@ -42,6 +42,6 @@ async fn an_interrupted_rewrap_is_run_again() {
     sqlx::query("update peppers set sealed = $1").bind(resealed).execute(&server.app.db).await.unwrap();
     assert!(server.replica_under(&format!("{new}\n{old}")).await.is_ok());
     assert!(server.replica_under(&new).await.is_err());
-    assert_eq!(rewrap(&server.app.db, &both).await.unwrap(), 2);
+    assert_eq!(rewrap(&server.app.db, &both, START).await.unwrap(), 2);
     assert!(server.replica_under(&new).await.is_ok());
 }

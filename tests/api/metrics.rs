@@ -35,7 +35,7 @@ async fn requests_and_tokens_are_counted_by_route_and_outcome() {
     assert_eq!(value(&server, route).await, "2");
     assert_eq!(value(&server, "chancery_http_request_seconds_count{route=\"/oauth2/token\"}").await, "5");
     for state in ["idle", "busy"] {
-        let connections = format!("chancery_database_connections{{state=\"{state}\"}}");
+        let connections = format!("chancery_database_connections{{pool=\"ordinary\",state=\"{state}\"}}");
         assert!(series(&server).await.iter().any(|line| line.starts_with(&connections)), "{state}");
     }
 }

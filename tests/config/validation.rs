@@ -126,7 +126,7 @@ fn values_out_of_range_are_refused() {
         ("KEYS_JWKS_LIFETIME_SECONDS", "0", "keys.jwks_lifetime_seconds is 0;"),
         ("TOKENS_DEFAULT_TTL_SECONDS", "0", "tokens.default_ttl_seconds is 0;"),
         ("TOKENS_DEFAULT_TTL_SECONDS", "7776001", "tokens.default_ttl_seconds (7776001) is longer than"),
-        ("TOKENS_MAX_TTL_SECONDS", "31536001", "tokens.max_ttl_seconds is 31536001;"),
+        ("TOKENS_MAX_TTL_SECONDS", "31104001", "tokens.max_ttl_seconds is 31104001;"),
         ("LIMITS_BODY_BYTES", "0", "limits.body_bytes is 0;"),
         ("LIMITS_HEADER_BYTES", "0", "limits.header_bytes is 0;"),
         ("LIMITS_JSON_DEPTH", "128", "limits.json_depth is 128;"),

@@ -1,69 +1,10 @@
-//! Several servers and one database: they make one set of keys, and who disagrees with the database is told how to mend it.
+//! Who disagrees with the database, or with production, is told how to mend it.
 
-use std::thread;
-
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use sqlx::Connection;
 
-use crate::http::Client;
 use crate::process::{Home, Server};
 use crate::support::{External, production, serve};
-
-const TOGETHER: usize = 2;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_that_start_together_make_one_set_of_keys() -> Result<()> {
-    let external = External::start("together-db").await?;
-    for round in 0..5 {
-        let home = Home::new(&format!("together{round}"))?;
-        let name = format!("together_{round}");
-        let url = external.database(&name).await?;
-        // Nobody wrote the master key yet, so that they race for this file too.
-        let key = home.path().join("master.key");
-        let settings = [
-            ("CHANCERY_DEV", "true"),
-            ("DATABASE_URL", url.as_str()),
-            ("CHANCERY_KEYS_MASTER_KEY_FILE", key.to_str().unwrap_or_default()),
-        ];
-        let servers: Vec<Server> = thread::scope(|scope| {
-            let starts: Vec<_> = (0..TOGETHER)
-                .map(|_| scope.spawn(|| Server::launch(&home, serve(&home, &settings))))
-                .collect();
-            let ends = starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a panic"))?);
-            ends.collect::<Result<_>>()
-        })?;
-        let mut db = external.connect(&name).await?;
-        let made: (i64, i64) =
-            sqlx::query_as("select (select count(*) from signing_keys), (select count(*) from peppers)")
-                .fetch_one(&mut db)
-                .await?;
-        assert_eq!(made, (2, 1), "the active and the next signing key and peppers of round {round}");
-        db.close().await?;
-        each_serves_the_others_agents(&servers).await?;
-        assert!(!home.data().join("postgres").exists(), "a private database beside the configured one");
-    }
-    Ok(())
-}
-
-/// An agent registered at one obtains its token at the next, and that token stands at all.
-async fn each_serves_the_others_agents(servers: &[Server]) -> Result<()> {
-    let mut clients = Vec::new();
-    for server in servers {
-        clients.push(Client::connect(&server.url()).await?);
-    }
-    let jwks = clients[0].get("/.well-known/jwks.json").await?.body;
-    for number in 0..clients.len() {
-        let next = (number + 1) % clients.len();
-        let agent = clients[number].register(&format!("agent-{number}")).await?;
-        let token = clients[next].exchange(&agent.text("/api_key")?).await?.text("/access_token")?;
-        for client in &mut clients {
-            ensure!(client.is_active(&token).await?, "a token of one server is nothing to another");
-            assert_eq!(client.get("/.well-known/jwks.json").await?.body, jwks);
-        }
-    }
-    Ok(())
-}
 
 /// Starts with settings that can't work, and requires these parts in the one line that says so.
 #[track_caller]

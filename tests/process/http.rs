@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -80,11 +80,16 @@ impl Client {
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.header("Content-Type", "application/json").body(Full::from(body))?;
+        let answer = self.raw(request).await?;
+        let body = serde_json::from_slice(answer.body()).unwrap_or_default();
+        Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
+    }
+
+    /// Sends a request as it is, and gives the answer as it is.
+    pub async fn raw(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
         self.sender.ready().await?;
         let (parts, body) = self.sender.send_request(request).await?.into_parts();
-        let bytes = body.collect().await?.to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     }
 
     /// Registers an agent under this external id.

@@ -31,6 +31,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Twelve months of thirty days beside the present one, the two that stand ready and the default: 16 parts.
+const MOST_DAYS: u64 = 360;
+
 impl Config {
     /// Refuses settings that contradict each other or would leave the server useless or open; tells all of them at once.
     pub fn validate(&self) -> Result<(), ConfigError> {
@@ -46,7 +49,28 @@ impl Config {
                 self.tokens.default_ttl_seconds, self.tokens.max_ttl_seconds
             ));
         }
+        self.check_retention(&mut problems);
         ConfigError::unless_empty(problems)
+    }
+
+    /// The table of credentials is kept in months of thirty days and must not fall into more than 16 parts.
+    fn check_retention(&self, problems: &mut Vec<String>) {
+        let days = u64::from(self.tokens.max_ttl_seconds) / 86_400 + u64::from(self.tokens.retention_days);
+        // What is out of its own range is told there.
+        if days > MOST_DAYS && u64::from(self.tokens.max_ttl_seconds) <= MOST_DAYS * 86_400 {
+            problems.push(format!(
+                "tokens.max_ttl_seconds and tokens.retention_days keep rows for {days} days; together they may keep \
+                 them for {MOST_DAYS}: lower one of them."
+            ));
+        }
+        let keys = &self.keys;
+        if keys.refresh_seconds > keys.jwks_lifetime_seconds && keys.jwks_lifetime_seconds > 0 {
+            problems.push(format!(
+                "keys.refresh_seconds is {}, longer than keys.jwks_lifetime_seconds, which is {}: a server that reads \
+                 its keys so seldom would not sign.",
+                keys.refresh_seconds, keys.jwks_lifetime_seconds
+            ));
+        }
     }
 
     fn check_mode(&self, problems: &mut Vec<String>) {
@@ -149,13 +173,12 @@ impl Config {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let limits = &self.limits;
         let ranges: [(&str, u64, RangeInclusive<u64>); 22] = [
-            // Workers and the notification listener hold connections of their own.
+            // Enough for requests beside the workers, and some to reserve.
             ("database.max_connections", self.database.max_connections.into(), 4..=1000),
             ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, 1..=60),
             ("database.statement_timeout_seconds", self.database.statement_timeout_seconds, 1..=600),
             ("keys.rotation_seconds", self.keys.rotation_seconds.into(), 60..=315_360_000),
             ("keys.refresh_seconds", self.keys.refresh_seconds.into(), 1..=60),
-            // The table of credentials must not fall into more than 16 parts.
             ("tokens.retention_days", self.tokens.retention_days.into(), 0..=300),
             ("rate.per_address", self.rate.per_address.into(), 0..=1_000_000),
             ("rate.per_key", self.rate.per_key.into(), 0..=1_000_000),
@@ -163,7 +186,7 @@ impl Config {
             ("lockout.lock_seconds", self.lockout.lock_seconds.into(), 1..=86_400),
             ("keys.jwks_lifetime_seconds", self.keys.jwks_lifetime_seconds.into(), 1..=86_400),
             ("tokens.default_ttl_seconds", self.tokens.default_ttl_seconds.into(), 1..=31_536_000),
-            ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=31_536_000),
+            ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=MOST_DAYS * 86_400),
             ("limits.body_bytes", count(limits.body_bytes), 1024..=67_108_864),
             ("limits.header_bytes", count(limits.header_bytes), 1024..=1_048_576),
             // The JSON parser itself stops at 128.

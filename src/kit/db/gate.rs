@@ -1,11 +1,10 @@
 //! Whether the database answers. While it does not, requests are refused at once instead of waiting in line.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often a database that answers is asked, one that does not, and how long an answer may take.
@@ -17,19 +16,30 @@ const WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Gate {
     options: PgConnectOptions,
-    away: AtomicBool,
+    away: watch::Sender<bool>,
     suspected: Notify,
 }
 
 impl Gate {
     /// A gate before the database behind these options. It begins open.
     pub fn new(options: PgConnectOptions) -> Self {
-        Self { options, away: AtomicBool::new(false), suspected: Notify::new() }
+        Self { options, away: watch::Sender::new(false), suspected: Notify::new() }
     }
 
     /// Whether the database was found away and has not been seen since.
     pub fn is_away(&self) -> bool {
-        self.away.load(Ordering::Relaxed)
+        *self.away.borrow()
+    }
+
+    /// Ends when a look finds the database away. A statement on a connection that hangs would else be waited for as long
+    /// as it hangs.
+    pub async fn lost(&self) {
+        let mut away = self.away.subscribe();
+        while away.changed().await.is_ok() {
+            if *away.borrow_and_update() {
+                return;
+            }
+        }
     }
 
     /// Somebody got no answer: look now.
@@ -45,7 +55,7 @@ impl Gate {
     async fn look(&self) {
         loop {
             let answers = matches!(tokio::time::timeout(WITHIN, self.ask()).await, Ok(Ok(())));
-            let was_away = self.away.swap(!answers, Ordering::Relaxed);
+            let was_away = self.away.send_replace(!answers);
             match (was_away, answers) {
                 (false, false) => {
                     tracing::error!("the database does not answer; requests that need it get 503");

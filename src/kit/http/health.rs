@@ -65,5 +65,5 @@ fn unavailable(reason: &'static str) -> Response {
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render(&app.db)).into_response()
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render(app.pools())).into_response()
 }

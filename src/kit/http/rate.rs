@@ -36,14 +36,7 @@ impl Rates {
 
     /// Takes one request from an address's bucket. Addresses of one IPv6 network of 64 bits share it.
     pub fn address(&self, address: IpAddr) -> Result<Option<Left>> {
-        let network = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-        };
-        take(self.addresses.as_ref(), &network, "this address sends more requests than it may")
+        take(self.addresses.as_ref(), &network(address), "this address sends more requests than it may")
     }
 
     /// Takes one request from a key's bucket. Only ids of keys that exist, so that strangers can't fill the memory.
@@ -60,6 +53,17 @@ impl Rates {
         if let Some(keys) = &self.keys {
             keys.retain_recent();
             keys.shrink_to_fit();
+        }
+    }
+}
+
+/// What counts as one address: whoever has one of an IPv6 network of 64 bits has them all.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }

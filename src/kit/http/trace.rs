@@ -6,12 +6,11 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::kit::app::App;
 use crate::kit::clock::Stopwatch;
 use crate::kit::error::{Kind, Refused};
-use crate::kit::http::problem::Problem;
 use crate::kit::ids;
 
 /// The header that carries a request's id in and out.
@@ -75,13 +74,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     request.extensions_mut().insert(RequestId(id.clone()));
     let address = address(&app, &request);
     request.extensions_mut().insert(Client(address));
-    let (mut response, left) = match address.map(|address| app.rates.address(address)).transpose() {
-        Ok(left) => (next.run(request).await, left.flatten()),
-        Err(error) => (Problem(error).into_response(), None),
-    };
-    if let Some(left) = left {
-        left.write(response.headers_mut());
-    }
+    let mut response = next.run(request).await;
     finish(&app, &mut response, &id);
     let status = response.status();
     if let Some(fault) = response.extensions().get::<Fault>() {
