@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test crash check setup
+.PHONY: run test crash rolling long load check setup
 
 run: setup
 	cargo run
@@ -15,6 +15,18 @@ test: setup
 # The long form of the test that kills server and database in the middle of their work.
 crash: setup
 	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-100} cargo test --test process crash
+
+# The long form of the rolling restart: at least 60,000 requests.
+rolling: setup
+	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-12} cargo test --test rolling -- --nocapture
+
+# Ten thousand idle connections, and slow clients where slowhttptest is installed. Compares times: wants a quiet machine.
+long: setup
+	cargo test --release --test idle -- --ignored --nocapture --test-threads 1
+
+# What the server can do on this machine, beside what its parts can do; docs/performance.md explains the table.
+load: setup
+	cargo bench --bench load
 
 # What .ci/run asks for beside the tests.
 check:

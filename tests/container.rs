@@ -1,5 +1,5 @@
 //! The container's files agree with each other and with the program: paths, settings, commands, ports. Needs no Docker.
-#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 #[path = "container/compose.rs"]
 mod compose;

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
 #[path = "support/program.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod program;
 #[path = "support/traffic.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod traffic;
 
 use std::net::SocketAddr;
@@ -31,7 +33,7 @@ struct Server {
     address: SocketAddr,
     issue: Request,
     _program: Program,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Server {
@@ -53,7 +55,7 @@ impl Server {
         let registered: serde_json::Value = serde_json::from_str(&registered)?;
         let api_key = registered["api_key"].as_str().unwrap();
         let issue = Request::form("/oauth2/token", &[("grant_type", "api_key"), ("api_key", api_key)]);
-        Ok(Self { address, issue, _program: program, _folder: folder })
+        Ok(Self { address, issue, folder, _program: program })
     }
 
     async fn measure(&self, seconds: f64) -> Result<Run> {
@@ -115,11 +117,11 @@ async fn slow_clients_leave_the_others_their_speed() -> Result<()> {
         return Ok(());
     }
     let server = Server::start("slow").await?;
-    server.measure(2.0).await?;
-    let alone = server.measure(8.0).await?;
     let url = format!("http://{}/oauth2/token", server.address);
     for (mode, name) in [("-H", "slow headers"), ("-B", "slow bodies")] {
-        let log = server._folder.path().join("slowhttptest.log");
+        server.measure(2.0).await?;
+        let alone = server.measure(8.0).await?;
+        let log = server.folder.path().join("slowhttptest.log");
         let mut attack = Command::new("slowhttptest");
         attack.args([mode, "-c", "4000", "-r", "1000", "-i", "5", "-l", "30", "-p", "3", "-u", &url]);
         attack.args(["-s", "8192", "-x", "16", "-t", if mode == "-B" { "POST" } else { "GET" }]);
@@ -132,6 +134,7 @@ async fn slow_clients_leave_the_others_their_speed() -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are read by a person")]
 fn compare(what: &str, alone: &Run, beside: &Run) -> Result<()> {
     let (before, after) = (alone.percentile(0.99), beside.percentile(0.99));
     println!(

@@ -11,6 +11,7 @@ mod program;
 #[path = "rolling/site.rs"]
 mod site;
 #[path = "support/traffic.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod traffic;
 
 use std::path::Path;

@@ -104,11 +104,11 @@ fn all_up(table: &str) -> Option<bool> {
     let columns: Vec<&str> = lines.next()?.split(',').collect();
     let column = |name: &str| columns.iter().position(|column| *column == name);
     let (proxy, server, status) = (column("pxname")?, column("svname")?, column("status")?);
-    let servers = lines.map(|line| line.split(',').collect::<Vec<_>>()).filter(|cells| {
+    let mut servers = lines.map(|line| line.split(',').collect::<Vec<_>>()).filter(|cells| {
         matches!(cells.get(proxy), Some(&("servers" | "published")))
             && !matches!(cells.get(server), Some(&"BACKEND"))
     });
-    Some(servers.map(|cells| cells.get(status) == Some(&"UP")).all(|up| up))
+    Some(servers.all(|cells| cells.get(status) == Some(&"UP")))
 }
 
 async fn serve(settings: &[(&'static str, String)], address: SocketAddr, log: PathBuf) -> Result<Program> {

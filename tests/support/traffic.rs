@@ -19,7 +19,7 @@ pub struct Request {
 impl Request {
     /// A request that should be answered with 200. Headers are whole lines.
     pub fn new(method: &str, path: &str, headers: &[&str], body: &str) -> Self {
-        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let headers = headers.iter().flat_map(|line| [line, "\r\n"]).collect::<String>();
         let length =
             if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
         let wire = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}{length}\r\n{body}");
