@@ -141,6 +141,16 @@ fn open(key: &StoredKey, master: &MasterKeys) -> Result<SigningKey> {
 
 /// Makes a new P-256 key that starts to sign at `activate_at`.
 pub fn generate(master: &MasterKeys, issuer: &str, now: Time, activate_at: Time) -> Result<StoredKey> {
+    loop {
+        let key = draw(master, issuer, now, activate_at)?;
+        // An operator will name the key on a command line, where it must not look like an option.
+        if !key.kid.starts_with('-') {
+            return Ok(key);
+        }
+    }
+}
+
+fn draw(master: &MasterKeys, issuer: &str, now: Time, activate_at: Time) -> Result<StoredKey> {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
         .map_err(|_| anyhow::anyhow!("a signing key could not be made"))?;
     let private = pair.to_pkcs8v1().map_err(|_| anyhow::anyhow!("a signing key could not be written"))?;

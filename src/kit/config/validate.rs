@@ -64,10 +64,10 @@ impl Config {
             ));
         }
         let keys = &self.keys;
-        if keys.refresh_seconds > keys.jwks_lifetime_seconds && keys.jwks_lifetime_seconds > 0 {
+        if keys.refresh_seconds >= keys.jwks_lifetime_seconds && keys.jwks_lifetime_seconds > 0 {
             problems.push(format!(
-                "keys.refresh_seconds is {}, longer than keys.jwks_lifetime_seconds, which is {}: a server that reads \
-                 its keys so seldom would not sign.",
+                "keys.refresh_seconds is {} and must be less than keys.jwks_lifetime_seconds, which is {}: a server \
+                 whose keys are older does not sign.",
                 keys.refresh_seconds, keys.jwks_lifetime_seconds
             ));
         }

@@ -34,7 +34,11 @@ fn bounded(options: PgConnectOptions, bounds: &Database, most: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(most.max(1))
         .acquire_timeout(Duration::from_secs(bounds.acquire_timeout_seconds))
-        .connect_lazy_with(options.options([("statement_timeout", timeout.as_str())]))
+        .connect_lazy_with(options.options([
+            ("statement_timeout", timeout.as_str()),
+            // Planning anew at every call costs more than the statement itself, above all on a partitioned table.
+            ("plan_cache_mode", "force_generic_plan"),
+        ]))
 }
 
 /// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait. A
