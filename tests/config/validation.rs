@@ -82,6 +82,23 @@ fn production_refuses_what_would_leave_it_open() {
 }
 
 #[test]
+fn production_refuses_passwords_from_examples() {
+    for (key, url) in [
+        ("DATABASE_URL", "postgres://chancery:Changeme@db/chancery"),
+        ("CHANCERY_DATABASE_URL", "postgres://chancery:postgres@db/chancery"),
+    ] {
+        let text = refusal(production(&[(key, url)]));
+        assert!(text.starts_with("database.url holds a password that stands in examples"), "{text}");
+        assert!(!text.contains("Changeme"));
+        load_with(&development(), &[(key, url)]).unwrap();
+    }
+    let good = ("DATABASE_URL", "postgres://chancery:0f3c9a7be2@db/chancery");
+    production(&[good]).unwrap();
+    let owner = ("CHANCERY_DATABASE_OWNER_URL", "postgres://owner:secret@db/chancery");
+    assert!(refusal(production(&[good, owner])).starts_with("database.owner_url holds a password"));
+}
+
+#[test]
 fn development_listens_on_loopback_only() {
     for foreign in ["0.0.0.0:8899", "[::]:8899", "192.168.1.2:8899"] {
         let text = refusal(load_with(&development(), &[("CHANCERY_LISTEN", foreign)]));

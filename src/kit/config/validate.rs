@@ -156,6 +156,12 @@ impl Config {
                     "{key} is not a database URL; it looks like postgres://user:password@host:5432/database."
                 ));
             }
+            if !self.is_development() && has_sample_password(url) {
+                problems.push(format!(
+                    "{key} holds a password that stands in examples, which production refuses: give the role a \
+                     random one."
+                ));
+            }
         }
         if self.database.url.is_empty() && !self.database.owner_url.is_empty() {
             problems.push("database.owner_url is set without database.url: set both or neither.".into());
@@ -241,6 +247,25 @@ fn is_log_filter(filter: &str) -> bool {
         let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
         LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
     })
+}
+
+/// Passwords that are copied from examples. Whoever tries to get in tries these first.
+const SAMPLE_PASSWORDS: [&str; 10] = [
+    "admin",
+    "change-me",
+    "changeit",
+    "changeme",
+    "chancery",
+    "example",
+    "password",
+    "postgres",
+    "secret",
+    "test",
+];
+
+fn has_sample_password(url: &DatabaseUrl) -> bool {
+    let password = Url::parse(url.expose()).ok().and_then(|url| url.password().map(str::to_ascii_lowercase));
+    password.is_some_and(|password| SAMPLE_PASSWORDS.contains(&password.as_str()))
 }
 
 fn is_postgres_url(url: &DatabaseUrl) -> bool {
