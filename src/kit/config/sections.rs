@@ -27,7 +27,7 @@ pub struct Database {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// File with the master key; use [`Config::master_key_file`].
+    /// File with the master key; use [`super::Config::master_key_file`].
     pub master_key_file: PathBuf,
     /// How long others may cache the JWKS, in seconds: a new key is published this long before it signs.
     pub jwks_lifetime_seconds: u32,
@@ -75,7 +75,7 @@ pub struct Limits {
 pub struct Log {
     /// A level, or a list of `target=level` as tracing's filter reads it.
     pub level: String,
-    /// The shape of log lines; use [`Config::log_json`].
+    /// The shape of log lines; use [`super::Config::log_json`].
     pub format: LogFormat,
 }
 
@@ -83,7 +83,7 @@ pub struct Log {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// How long to keep accepting while readiness is red, in seconds; use [`Config::drain`].
+    /// How long to keep accepting while readiness is red, in seconds; use [`super::Config::drain`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u64>,
     /// Longest wait for requests in flight, in seconds.
