@@ -8,7 +8,6 @@ mod store;
 mod tenant;
 
 use std::marker::PhantomData;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
@@ -22,6 +21,7 @@ pub use admin_keys::{AdminKey, NewAdminKey, create, list, revoke};
 use crate::audit::{self, Event};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
+use crate::kit::config::Networks;
 use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
@@ -95,6 +95,8 @@ struct Authenticated {
     caller: Caller,
     /// The one tenant it belongs to; `None` when it works across tenants.
     tenant: Option<Tenant>,
+    /// From where it may be used, if not from everywhere.
+    networks: Networks,
 }
 
 impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
@@ -102,7 +104,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let now = app.clock.now();
-        let Authenticated { caller, tenant: own } = admit(app, parts, now).await?;
+        let Authenticated { caller, tenant: own, networks } = admit(app, parts, now).await?;
         let (tenant, chosen) = match (tenant::select(&parts.headers, own.as_ref()), own) {
             (Ok(tenant), _) => (tenant, Ok(())),
             // The refusal is logged where the caller belongs.
@@ -112,7 +114,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
         let admin =
             Self { app: app.clone(), tenant, now, caller, origin: origin(parts), permission: PhantomData };
         let permitted = match chosen {
-            Ok(()) => admin.permit().await,
+            Ok(()) => admin.permit(&networks).await,
             refused => refused,
         };
         let Err(error) = permitted else { return Ok(admin) };
@@ -124,8 +126,11 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 }
 
 impl<P: Permission> Admin<P> {
-    /// The scope that the route asks for, and a tenant that stands. Operators may look after a suspended one.
-    async fn permit(&self) -> Result<()> {
+    /// An address that the key may be used from, the scope that the route asks for, and a tenant that stands. Operators may look after a suspended one.
+    async fn permit(&self, networks: &Networks) -> Result<()> {
+        if !networks.is_empty() && !self.origin.address.is_some_and(|address| networks.contains(address)) {
+            return Err(refuse(Kind::Forbidden, "the admin key may not be used from this address"));
+        }
         if !P::SCOPES.iter().any(|scope| self.caller.holds(scope)) {
             let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
             return Err(refuse(Kind::InsufficientScope, why));
@@ -150,7 +155,7 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
         return Ok(open::authenticated());
     };
     let mut db = app.connection().await?;
-    let outcome = authenticate(app, &mut db, (credential, address), now).await;
+    let outcome = authenticate(app, &mut db, credential, now).await;
     drop(db);
     match outcome {
         Ok(authenticated) => {
@@ -169,11 +174,11 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
 async fn authenticate(
     app: &App,
     db: &mut sqlx::PgConnection,
-    (credential, address): (&str, Option<IpAddr>),
+    credential: &str,
     now: Time,
 ) -> Result<Authenticated> {
     if credential.starts_with(admin_keys::PREFIX) {
-        return admin_keys::authenticate(app, db, (credential, address), now).await;
+        return admin_keys::authenticate(app, db, credential, now).await;
     }
     let token = tokens::verify(db, credential, now, &app.config.limits).await?;
     let token =
@@ -188,6 +193,7 @@ async fn authenticate(
             authority: Authority::Scopes(token.scopes),
         },
         tenant: Some(Tenant { account_id: token.account_id, project_id: token.project_id }),
+        networks: Networks::default(),
     })
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderName, header};
 use url::Url;
 
 use super::Authenticated;
+use crate::kit::config::Networks;
 use crate::kit::cx::{Authority, Caller};
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::http::trace::peer;
@@ -32,7 +33,7 @@ pub(super) fn authenticated() -> Authenticated {
         across_tenants: true,
         authority: Authority::Everything,
     };
-    Authenticated { caller, tenant: None }
+    Authenticated { caller, tenant: None, networks: Networks::default() }
 }
 
 /// All of these must hold for a request without a credential.

@@ -106,6 +106,9 @@ async fn only_trusted_proxies_are_believed_about_the_client() {
     };
     ask("192.0.2.7:1", "").send().await.expect(200);
     ask("198.51.100.1:1", "").send().await.expect(403);
+    let refusals =
+        "select count(*) from audit_events where action = 'admin.denied' and address = '198.51.100.1'";
+    assert_eq!(server.count(refusals).await, 1, "whose key it is is known");
     ask("198.51.100.1:1", "192.0.2.7").send().await.expect(403);
     ask("10.0.0.1:1", "192.0.2.7").send().await.expect(200);
     ask("10.0.0.1:1", "198.51.100.1, 192.0.2.7, 10.1.1.1").send().await.expect(200);
