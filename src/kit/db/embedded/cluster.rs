@@ -15,6 +15,10 @@ pub(super) const ROLE: &str = "chancery";
 /// The name that a cluster in the making carries, followed by a number.
 const UNFINISHED: &str = "postgres.new.";
 
+/// How often a removal is tried, and how long between.
+const REMOVALS: u32 = 50;
+const BETWEEN_REMOVALS: Duration = Duration::from_millis(100);
+
 /// A slow disk may take its time over the fsync of a new cluster, but not for ever.
 const INITDB_PATIENCE: Duration = Duration::from_mins(5);
 
@@ -50,16 +54,30 @@ pub(super) async fn create(
     programs: &Path,
     run_as: &Account,
 ) -> Result<(), StartError> {
-    let (unfinished, leftovers) = names(data_directory)?;
+    let unfinished = fresh_name(data_directory)?;
     directory::make_private(&unfinished, run_as).map_err(file_error("make", &unfinished))?;
     initialise(&unfinished, programs, run_as).await?;
     std::fs::rename(&unfinished, cluster).map_err(file_error("rename", &unfinished))?;
     std::fs::File::open(data_directory)
         .and_then(|directory| directory.sync_all())
-        .map_err(file_error("sync", data_directory))?;
-    for leftover in leftovers {
-        if let Err(error) = std::fs::remove_dir_all(&leftover) {
-            tracing::warn!(path = %leftover.display(), %error, "cannot remove an unfinished cluster");
+        .map_err(file_error("sync", data_directory))
+}
+
+/// Removes what killed attempts left. The initdb of one may still be writing: it fails when its files go, so a removal
+/// that it disturbs is tried again for a while.
+pub(super) async fn remove_leftovers(data_directory: &Path) -> Result<(), StartError> {
+    for (_, leftover) in leftovers(data_directory)? {
+        let mut attempts = 0;
+        while let Err(error) = std::fs::remove_dir_all(&leftover) {
+            attempts += 1;
+            if error.kind() == std::io::ErrorKind::NotFound {
+                break;
+            }
+            if attempts == REMOVALS {
+                tracing::warn!(path = %leftover.display(), %error, "cannot remove an unfinished cluster");
+                break;
+            }
+            tokio::time::sleep(BETWEEN_REMOVALS).await;
         }
     }
     Ok(())
@@ -110,22 +128,22 @@ async fn initialise(unfinished: &Path, programs: &Path, run_as: &Account) -> Res
     }
 }
 
-/// A name for the new cluster that was never used, and what earlier attempts left.
+/// A name for the new cluster that was never used.
 ///
 /// The initdb of a killed attempt may still be writing, so its name is not reused before the cluster is complete.
-fn names(data_directory: &Path) -> Result<(PathBuf, Vec<PathBuf>), StartError> {
-    let mut highest = 0_u32;
-    let mut leftovers = Vec::new();
+fn fresh_name(data_directory: &Path) -> Result<PathBuf, StartError> {
+    let highest = leftovers(data_directory)?.into_iter().map(|(number, _)| number).max().unwrap_or(0);
+    Ok(data_directory.join(format!("{UNFINISHED}{}", highest.saturating_add(1))))
+}
+
+/// What earlier attempts left, with their numbers.
+fn leftovers(data_directory: &Path) -> Result<Vec<(u32, PathBuf)>, StartError> {
     let entries = std::fs::read_dir(data_directory).map_err(file_error("list", data_directory))?;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)).map(str::parse::<u32>);
-        if let Some(Ok(number)) = number {
-            highest = highest.max(number);
-            leftovers.push(entry.path());
-        }
-    }
-    Ok((data_directory.join(format!("{UNFINISHED}{}", highest.saturating_add(1))), leftovers))
+    let numbered = |entry: std::fs::DirEntry| {
+        let number = entry.file_name().to_str()?.strip_prefix(UNFINISHED)?.parse().ok()?;
+        Some((number, entry.path()))
+    };
+    Ok(entries.flatten().filter_map(numbered).collect())
 }
 
 fn replace_file(path: &Path, content: &str) -> Result<(), StartError> {

@@ -72,6 +72,7 @@ impl Embedded {
         if major.is_none() {
             cluster::create(&data_directory, &cluster, &programs, &run_as).await?;
         }
+        cluster::remove_leftovers(&data_directory).await?;
         let socket_directory = match postmaster::live_socket_directory(&cluster) {
             Some(directory) => directory,
             None => socket::choose(&data_directory, &run_as)?,
