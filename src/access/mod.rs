@@ -126,7 +126,8 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 }
 
 impl<P: Permission> Admin<P> {
-    /// An address that the key may be used from, the scope that the route asks for, and a tenant that stands. Operators may look after a suspended one.
+    /// An address that the key may be used from, the scope that the route asks for, and a tenant that stands. Operators
+    /// may look after a suspended one.
     async fn permit(&self, networks: &Networks) -> Result<()> {
         if !networks.is_empty() && !self.origin.address.is_some_and(|address| networks.contains(address)) {
             return Err(refuse(Kind::Forbidden, "the admin key may not be used from this address"));

@@ -111,7 +111,7 @@ pub async fn list(db: &PgPool, now: Time) -> Result<Vec<Listed>> {
     let mut connection = db.acquire().await?;
     let mut keys = store::signing_keys(&mut connection, NATIVE).await?;
     keys.reverse();
-    let starts: Vec<Time> = keys.iter().map(|key| key.activate_at).collect();
+    let starts = ring::starts(&keys);
     let listed = |key: store::StoredKey| Listed {
         state: ring::state(&key, &starts, now),
         kid: key.kid,

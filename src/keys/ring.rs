@@ -75,7 +75,7 @@ pub struct Ring {
 impl Ring {
     /// Opens the keys and prepares the document.
     pub fn open(stored: Vec<StoredKey>, master: &MasterKeys, now: Time) -> Result<Self> {
-        let starts: Vec<Time> = stored.iter().map(|key| key.activate_at).collect();
+        let starts = starts(&stored);
         let mut signing = Vec::new();
         let mut published = Vec::new();
         for key in stored {
@@ -110,7 +110,17 @@ impl Ring {
     }
 }
 
-/// Derives a key's state; `starts` are the activation times of all keys of the issuer.
+/// Whether a key ever signs: not if it was revoked before its time came.
+pub fn ever_signs(key: &StoredKey) -> bool {
+    key.revoked_at.is_none_or(|at| at >= key.activate_at)
+}
+
+/// When keys of an issuer took over or will. One that was revoked before its time supersedes nobody.
+pub fn starts(keys: &[StoredKey]) -> Vec<Time> {
+    keys.iter().filter(|key| ever_signs(key)).map(|key| key.activate_at).collect()
+}
+
+/// Derives a key's state; `starts` are those of all keys of the issuer.
 pub fn state(key: &StoredKey, starts: &[Time], now: Time) -> State {
     let superseded = starts.iter().any(|start| *start > key.activate_at && *start <= now);
     if key.revoked_at.is_some() {

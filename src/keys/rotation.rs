@@ -79,7 +79,7 @@ pub async fn revoke(db: &PgPool, config: &Config, keys: &Keys, kid: &str, now: T
 /// The first key in a state, oldest first.
 async fn in_state(db: &mut PgConnection, wanted: State, now: Time) -> Result<Option<StoredKey>> {
     let keys = store::signing_keys(db, NATIVE).await?;
-    let starts: Vec<Time> = keys.iter().map(|key| key.activate_at).collect();
+    let starts = ring::starts(&keys);
     Ok(keys.into_iter().find(|key| ring::state(key, &starts, now) == wanted))
 }
 
@@ -92,7 +92,8 @@ async fn publish(db: &mut PgConnection, master: &MasterKeys, now: Time, activate
 /// A key that was superseded is kept in the JWKS until the longest token it may have signed has expired.
 async fn retire(db: &mut PgConnection, config: &Config, now: Time) -> Result<()> {
     let longest = Duration::seconds(config.tokens.max_ttl_seconds.into());
-    let keys = store::signing_keys(db, NATIVE).await?;
+    let mut keys = store::signing_keys(db, NATIVE).await?;
+    keys.retain(ring::ever_signs);
     for pair in keys.windows(2) {
         let [key, successor] = pair else { continue };
         if key.retire_at.is_none() && successor.activate_at <= now {

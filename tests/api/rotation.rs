@@ -120,6 +120,26 @@ async fn an_older_key_does_not_sign_again_when_its_successor_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_revoked_before_its_time_supersedes_nobody() {
+    let server = Server::new().await;
+    let (_, api_key) = server.agent("fetcher").await;
+    let active = kid(&server.token(&api_key).await);
+    let (db, now) = (&server.app.db, server.app.clock.now());
+    let (next, at) = keys::rotate(db, &server.app.config, &server.app.keys, now).await.unwrap();
+    assert!(at > now);
+    keys::revoke(db, &server.app.config, &server.app.keys, &next, now).await.unwrap();
+    // Past the moment at which it would have taken over, before any worker looked.
+    server.app.clock.advance(at - now);
+    keys::worker::refresh(&server.app).await.unwrap();
+    assert_eq!(kid(&server.token(&api_key).await), active);
+    work(&server).await;
+    assert_eq!(kid(&server.token(&api_key).await), active);
+    let retiring = "select count(*) from signing_keys where retire_at is not null";
+    assert_eq!(server.count(retiring).await, 0, "the one that signs does not retire");
+    assert_eq!(published(&server).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_ring_that_could_not_be_read_lately_does_not_sign() {
     let server = Server::with(|config| config.keys.jwks_lifetime_seconds = 0).await;
     let (_, api_key) = server.agent("fetcher").await;
