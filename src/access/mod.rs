@@ -30,7 +30,7 @@ use crate::{tenancy, tokens};
 
 /// A permission, named by the scopes of which the caller's credential must carry one.
 pub trait Permission: Send + Sync {
-    /// Any one of these is enough.
+    /// Any one of these is enough; where none is named, none is needed.
     const SCOPES: &'static [&'static str];
 }
 
@@ -40,6 +40,22 @@ pub struct ManageIdentities;
 
 impl Permission for ManageIdentities {
     const SCOPES: &'static [&'static str] = &["nhi:manage"];
+}
+
+/// Lists and revokes credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct ManageCredentials;
+
+impl Permission for ManageCredentials {
+    const SCOPES: &'static [&'static str] = &["nhi:manage", "credentials:manage"];
+}
+
+/// Reads what every holder of a credential of the tenant may know.
+#[derive(Clone, Copy, Debug)]
+pub struct AnyCredential;
+
+impl Permission for AnyCredential {
+    const SCOPES: &'static [&'static str] = &[];
 }
 
 /// Proof that the caller may use an admin route. It holds no connection, so that a caller who sends his body slowly
@@ -80,6 +96,12 @@ impl Work {
             Err(Error::Fault(_)) => return result.map_err(Problem),
         }
         self.cx.tx.commit().await.map_err(Error::from)?;
+        result.map_err(Problem)
+    }
+
+    /// Ends a change that was only tried: nothing of it stays, and no audit row tells of it.
+    pub async fn undo<T>(self, result: Result<T>) -> Result<T, Problem> {
+        self.cx.tx.rollback().await.map_err(Error::from)?;
         result.map_err(Problem)
     }
 
@@ -132,7 +154,7 @@ impl<P: Permission> Admin<P> {
         if !networks.is_empty() && !self.origin.address.is_some_and(|address| networks.contains(address)) {
             return Err(refuse(Kind::Forbidden, "the admin key may not be used from this address"));
         }
-        if !P::SCOPES.iter().any(|scope| self.caller.holds(scope)) {
+        if !P::SCOPES.is_empty() && !P::SCOPES.iter().any(|scope| self.caller.holds(scope)) {
             let why = format!("this needs one of the scopes: {}", P::SCOPES.join(" "));
             return Err(refuse(Kind::InsufficientScope, why));
         }

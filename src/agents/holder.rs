@@ -1,11 +1,14 @@
 //! The identity for which a token is issued, as one read finds it.
 
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use super::types::{IdentityType, Status, TrustLevel};
 use crate::kit::clock::Time;
+use crate::kit::cx::Tenant;
+use crate::policies::Policy;
 
 /// What issuing asks of an identity and writes into its claims.
 #[derive(Clone, Debug, FromRow)]
@@ -42,4 +45,38 @@ pub struct Holder {
     pub publisher: String,
     /// The tools it may use.
     pub capabilities: Value,
+}
+
+/// A row of the view `holders`: an identity with its tenant's state, its policy and its registered key.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// Whose identity it is.
+    pub tenant: Tenant,
+    /// Whether the tenant is active.
+    pub tenant_active: bool,
+    /// The identity.
+    pub holder: Holder,
+    /// The policy over everything issued to it; one that is missing is a fault.
+    pub policy: Option<Policy>,
+    /// SPKI PEM of its P-256 key, if it has one.
+    pub public_key_pem: Option<String>,
+}
+
+impl FromRow<'_, PgRow> for Holding {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            tenant: Tenant { account_id: row.try_get("account_id")?, project_id: row.try_get("project_id")? },
+            tenant_active: row.try_get("tenant_active")?,
+            holder: Holder::from_row(row)?,
+            policy: Policy::from_columns(row, "policy")?,
+            public_key_pem: row.try_get("public_key_pem")?,
+        })
+    }
+}
+
+impl Holding {
+    /// The holding of a row in which the view was joined from the left: `None` where no identity was found.
+    pub fn joined(row: &PgRow) -> sqlx::Result<Option<Self>> {
+        row.try_get::<Option<Uuid>, _>("identity_id")?.map(|_| Self::from_row(row)).transpose()
+    }
 }

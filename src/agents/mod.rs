@@ -11,7 +11,7 @@ mod update;
 pub mod routes;
 pub mod worker;
 
-pub use holder::Holder;
+pub use holder::{Holder, Holding};
 pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};
 pub use register::{NewAgent, Registered, register};
 pub use store::Filter;

@@ -86,26 +86,17 @@ pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) 
 /// The key by its keyed hash: the one way in that names no tenant, since the secret does.
 pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Option<Evidence>> {
     sqlx::query_as(
-        "select k.account_id, k.project_id, coalesce(t.state = 'active', false) as tenant_active, k.id as key_id,
+        "select k.account_id as key_account_id, k.project_id as key_project_id, k.id as key_id,
              k.revoked_at is not null or k.replaced_at is not null as key_ended, k.expires_at as key_expires_at,
-             k.scopes as key_scopes, k.created_by,
-             i.id as identity_id, i.epoch, i.status, i.expires_at as identity_expires_at, i.allowed_scopes,
-             i.wimse_uri, i.external_id, i.identity_type, i.sub_type, i.trust_level, i.owner_user_id,
-             i.name as identity_name, i.framework, i.version, i.publisher, i.capabilities,
-             ip.id as ip_id, ip.max_ttl_seconds as ip_ttl, ip.allowed_grant_types as ip_grants,
-             ip.allowed_scopes as ip_scopes, ip.required_trust_level as ip_trust,
-             ip.required_attestation as ip_attestation, ip.max_delegation_depth as ip_depth,
-             ip.is_active as ip_active, ip.expires_at as ip_expires,
-             kp.id as kp_id, kp.max_ttl_seconds as kp_ttl, kp.allowed_grant_types as kp_grants,
-             kp.allowed_scopes as kp_scopes, kp.required_trust_level as kp_trust,
-             kp.required_attestation as kp_attestation, kp.max_delegation_depth as kp_depth,
-             kp.is_active as kp_active, kp.expires_at as kp_expires
+             k.scopes as key_scopes, k.created_by, h.*,
+             p.id as key_policy_id, p.max_ttl_seconds as key_policy_ttl, p.allowed_grant_types as key_policy_grants,
+             p.allowed_scopes as key_policy_scopes, p.required_trust_level as key_policy_trust,
+             p.required_attestation as key_policy_attestation, p.max_delegation_depth as key_policy_depth,
+             p.is_active as key_policy_active, p.expires_at as key_policy_expires
          from api_keys k
-         left join tenants t on t.account_id = k.account_id and t.project_id = k.project_id
-         left join identities i on i.id = k.identity_id
-         left join credential_policies ip on ip.id = i.credential_policy_id
-         left join credential_policies kp
-           on kp.id = k.credential_policy_id and k.credential_policy_id is distinct from i.credential_policy_id
+         left join holders h on h.identity_id = k.identity_id
+         left join credential_policies p
+           on p.id = k.credential_policy_id and k.credential_policy_id is distinct from h.policy_id
          where k.key_hash = any($1)",
     )
     .bind(hashes)

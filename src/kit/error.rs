@@ -59,8 +59,12 @@ pub enum Kind {
     InvalidGrant,
     /// OAuth: the client did not authenticate.
     InvalidClient,
+    /// OAuth: the client may not use this grant.
+    UnauthorizedClient,
     /// OAuth: no scope that was asked for may be granted.
     InvalidScope,
+    /// OAuth: the audience or resource that was asked for may not be granted (RFC 8693 section 2.2.2, RFC 8707).
+    InvalidTarget,
     /// OAuth: the grant type is not one of ours.
     UnsupportedGrantType,
     /// A credential policy stands against it.

@@ -3,6 +3,8 @@ mod store;
 
 use std::str::FromStr;
 
+use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::access::scope::{Ceiling, Scopes};
@@ -49,6 +51,23 @@ pub struct Question {
 }
 
 impl Policy {
+    /// A policy that was joined from the left, in columns that begin with `prefix`; `None` where none was found.
+    pub fn from_columns(row: &PgRow, prefix: &str) -> sqlx::Result<Option<Self>> {
+        let column = |name: &str| format!("{prefix}_{name}");
+        let Some(id) = row.try_get(&*column("id"))? else { return Ok(None) };
+        Ok(Some(Self {
+            id,
+            max_ttl_seconds: row.try_get(&*column("ttl"))?,
+            allowed_grant_types: row.try_get(&*column("grants"))?,
+            allowed_scopes: row.try_get(&*column("scopes"))?,
+            required_trust_level: row.try_get(&*column("trust"))?,
+            required_attestation: row.try_get(&*column("attestation"))?,
+            max_delegation_depth: row.try_get(&*column("depth"))?,
+            is_active: row.try_get(&*column("active"))?,
+            expires_at: row.try_get(&*column("expires"))?,
+        }))
+    }
+
     /// The scopes it restricts to, if it does.
     pub fn ceiling(&self) -> Ceiling {
         Scopes::ceiling(self.allowed_scopes.clone())

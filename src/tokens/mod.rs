@@ -9,5 +9,5 @@ mod verify;
 pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
-pub use revoke::revoke;
+pub use revoke::{Anchor, note, revoke};
 pub use verify::{Found, claims_of, find, verify};

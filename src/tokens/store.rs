@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::revoke::Anchor;
 use super::verify::Found;
 use crate::kit::cx::Cx;
 
@@ -33,6 +34,26 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     .execute(&mut *cx.tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+pub async fn note(cx: &mut Cx, row: Uuid, anchor: Anchor, reason: &str) -> sqlx::Result<()> {
+    let (kind, id, epoch) = anchor.columns();
+    sqlx::query(
+        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(row)
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(kind)
+    .bind(id)
+    .bind(epoch)
+    .bind(reason)
+    .bind(&cx.caller.id)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
 }
 
 /// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.

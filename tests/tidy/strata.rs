@@ -21,6 +21,7 @@ pub(crate) const CAPABILITIES: &[&str] = &[
     "signals",
     "webhooks",
     "audit",
+    "outbox",
     "vault",
     "trust",
 ];

@@ -81,9 +81,12 @@ fn document(
 /// The status of the admin API for each kind of refusal.
 fn status(kind: Kind) -> StatusCode {
     match kind {
-        Kind::InvalidRequest | Kind::InvalidGrant | Kind::InvalidScope | Kind::UnsupportedGrantType => {
-            StatusCode::BAD_REQUEST
-        }
+        Kind::InvalidRequest
+        | Kind::InvalidGrant
+        | Kind::InvalidScope
+        | Kind::InvalidTarget
+        | Kind::UnauthorizedClient
+        | Kind::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         Kind::MissingCredential | Kind::InvalidToken | Kind::InvalidClient => StatusCode::UNAUTHORIZED,
         Kind::Forbidden | Kind::InsufficientScope | Kind::PolicyViolation => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,

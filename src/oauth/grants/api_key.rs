@@ -9,6 +9,7 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::params::Params;
+use crate::policies::Policy;
 use crate::tokens::Grant;
 
 /// The grant's short name, which is also its `grant_type`.
@@ -44,13 +45,14 @@ fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Resul
     if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= now) {
         return Err(invalid());
     }
-    if !evidence.tenant_active {
+    let holding = evidence.holding.ok_or_else(invalid)?;
+    if !holding.tenant_active {
         return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
     }
-    let holder = evidence.holder.ok_or_else(invalid)?;
+    let holder = holding.holder;
+    let policies: Vec<_> = holding.policy.into_iter().chain(evidence.key_policy).collect();
     let layers = [Scopes::ceiling(evidence.key_scopes), Scopes::ceiling(holder.allowed_scopes.clone())];
-    let policies = evidence.policies.iter().map(crate::policies::Policy::ceiling);
-    let ceiling = intersect(layers.into_iter().chain(policies));
+    let ceiling = intersect(layers.into_iter().chain(policies.iter().map(Policy::ceiling)));
     Ok(Grant {
         grant_type: NAME,
         scopes: narrow(requested, ceiling)?,
@@ -59,7 +61,7 @@ fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Resul
         api_key_id: Some(evidence.key_id),
         user_id: evidence.created_by,
         tenant: evidence.tenant,
-        policies: evidence.policies,
+        policies,
         holder,
     })
 }
