@@ -24,6 +24,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(health::routes())
         .merge(keys::routes::routes())
         .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
+        .merge(agents::routes::self_routes())
         .merge(admin())
         .nest("/api/v1", admin())
         .fallback(not_found)

@@ -26,6 +26,12 @@ const ALLOWED: &[(&str, &str)] = &[
         "revocation, active_until from credential_activity where jti = $1",
         "by jti; the caller compares the digest",
     ),
+    ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),
+    (
+        "left join credential_activity s on s.jti = $1 left join identities i",
+        "by jti; the caller compares the digest, and all else is of the same tenant",
+    ),
+    ("where c.client_id = $1 and c.deleted_at is null", "by a client_id that is unique among all tenants"),
 ];
 
 struct Statement {

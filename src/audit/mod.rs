@@ -69,8 +69,18 @@ pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Res
     write(cx, event, Some(refused.why.to_string())).await
 }
 
+/// The row of a success, for a statement that writes it together with the change.
+pub fn entry(cx: &Cx, event: Event) -> Result<Entry> {
+    row(cx, event, None)
+}
+
 async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()> {
-    let entry = Entry {
+    let entry = row(cx, event, refused)?;
+    Ok(store::insert(&mut cx.tx, &entry).await?)
+}
+
+fn row(cx: &Cx, event: Event, refused: Option<String>) -> Result<Entry> {
+    Ok(Entry {
         id: ids::new(cx.now)?,
         tenant: cx.tenant.clone(),
         occurred_at: cx.now,
@@ -78,8 +88,7 @@ async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()>
         actor: actor(&cx.caller),
         refused,
         origin: cx.origin.clone(),
-    };
-    Ok(store::insert(&mut cx.tx, &entry).await?)
+    })
 }
 
 fn actor(caller: &Caller) -> (&'static str, String) {
