@@ -23,6 +23,10 @@ pub const SKEW: Duration = Duration::seconds(30);
 #[error("{0}")]
 pub struct Flaw(pub &'static str);
 
+/// It was signed by somebody else, or there is nobody of whom it speaks: one answer, so that nobody can ask who exists.
+pub const NOT_SIGNED: Flaw =
+    Flaw("it is not signed by a registered key of its issuer with that key's algorithm");
+
 /// The algorithms that a key of some kind may sign with.
 #[derive(Clone, Debug)]
 pub struct Key {
@@ -182,7 +186,7 @@ impl<'a> Assertion<'a> {
             })
         };
         if !keys.iter().any(signed_by) {
-            return Err(Flaw("it is not signed by the registered key with that key's algorithm"));
+            return Err(NOT_SIGNED);
         }
         let claims = &self.claims;
         if !claims.is_for(expected.audience) {

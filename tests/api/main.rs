@@ -3,8 +3,12 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
+#[path = "../support/party.rs"]
+mod party;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/signer.rs"]
+mod signer;
 mod world;
 
 mod access;
@@ -12,6 +16,7 @@ mod agents;
 mod audit;
 mod ceilings;
 mod client_auth;
+mod exchange;
 mod first;
 mod forge;
 mod forward_auth;
@@ -20,6 +25,7 @@ mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
 mod introspection;
+mod jwt_bearer;
 mod lifecycle;
 mod limits;
 mod master_keys;

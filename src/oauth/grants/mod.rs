@@ -9,7 +9,7 @@ use super::params::Params;
 use crate::access::scope::{Ceiling, Scopes};
 use crate::agents::Holding;
 use crate::kit::app::App;
-use crate::kit::assertion::{Assertion, Expected, Flaw, Key};
+use crate::kit::assertion::{Assertion, Expected, Flaw, Key, NOT_SIGNED};
 use crate::kit::clock::Time;
 use crate::kit::cx::{Origin, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse};
@@ -74,10 +74,6 @@ impl Request<'_> {
 
 /// The kind under which assertions of agents are used up, wherever they are accepted.
 pub const ASSERTION: &str = "assertion";
-
-/// An agent that signs for itself is unknown, or did not sign: one answer for both, so that nobody can ask who exists.
-pub const NOT_SIGNED: Flaw =
-    Flaw("its issuer is no agent with a registered key, or that key did not sign it");
 
 /// Verifies an assertion that an agent signed for itself (RFC 7523 section 3): issuer and subject are its URI.
 pub fn verify_assertion(
