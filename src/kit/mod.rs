@@ -11,3 +11,4 @@ pub mod ids;
 pub mod metrics;
 pub mod seal;
 pub mod secret;
+pub mod timestamp;
