@@ -138,7 +138,7 @@ pub async fn create(app: &App, cx: &mut Cx, new: NewMayAct) -> Result<MayAct> {
         scopes: scopes.as_slice().to_vec(),
         expires_at: new.expires_at.as_deref().map(|text| end(text, cx.now)).transpose()?.flatten(),
         revoked_at: None,
-        created_by: cx.caller.user.clone().unwrap_or_else(|| cx.caller.id.clone()),
+        created_by: cx.caller.name().to_owned(),
         created_at: cx.now,
     };
     // Only now is anything written: a refusal is committed, and must not leave a tenant behind.

@@ -9,7 +9,7 @@ use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
 
 /// The reason of a revocation that names none.
-const BY_HAND: &str = "manual_revocation";
+pub(super) const BY_HAND: &str = "manual_revocation";
 
 /// What a mark stands on. Everything that rests on it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

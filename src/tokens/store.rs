@@ -3,9 +3,11 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::credential::IssuedCredential;
 use super::revoke::Anchor;
 use super::verify::Found;
 use crate::kit::cx::Cx;
+use crate::kit::http::page::Page;
 
 /// By id alone: the caller compares the digest, which no other tenant can know.
 pub async fn find(db: &mut PgConnection, jti: Uuid) -> sqlx::Result<Option<Found>> {
@@ -75,6 +77,66 @@ pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
+}
+
+/// In the order given; one that is not there is left out.
+pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
+    sqlx::query_as(
+        "select h.jti as id, h.account_id, h.project_id, h.jti, h.subject,
+             coalesce(h.identity_id::text, '') as identity_id, h.issued_at, h.expires_at,
+             extract(epoch from h.expires_at - h.issued_at)::bigint as ttl_seconds, h.scopes, h.is_revoked,
+             h.ended_at as revoked_at,
+             case when h.is_revoked then coalesce(nullif(h.ended_reason, ''), h.revocation) end as revoke_reason,
+             h.grant_type, h.delegation_depth, h.parent_jti, nullif(h.delegated_by, '') as delegated_by_wimse_uri,
+             h.mission_id, h.jkt as dpop_key_thumbprint
+         from unnest($3::uuid[]) with ordinality as wanted (jti, place)
+         join credential_history h on h.jti = wanted.jti
+         where h.account_id = $1 and h.project_id = $2
+         order by wanted.place",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// The page of an identity's credentials, newest first, and the number of all.
+pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "select array(select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
+                      order by jti desc limit $4 offset $5),
+             (select count(*) from credentials where account_id = $1 and project_id = $2 and identity_id = $3)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
+/// The page of a tree's credentials from the root downwards, and the number of all.
+pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "with recursive tree as (
+             select c.jti, c.delegation_depth, c.issued_at from credentials c
+             where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
+             where c.account_id = $1 and c.project_id = $2
+         )
+         select array(select jti from tree order by delegation_depth, issued_at, jti limit $4 offset $5),
+             (select count(*) from tree)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(mission_id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_one(&mut *cx.tx)
+    .await
 }
 
 /// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.
