@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, keys, oauth};
+use crate::{agents, delegations, keys, oauth, tokens};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -37,7 +37,10 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 fn admin() -> Router<Arc<App>> {
-    agents::routes::routes()
+    Router::new()
+        .merge(agents::routes::routes())
+        .merge(tokens::routes::routes())
+        .merge(delegations::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

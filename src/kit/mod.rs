@@ -12,3 +12,4 @@ pub mod ids;
 pub mod metrics;
 pub mod seal;
 pub mod secret;
+pub mod timestamp;

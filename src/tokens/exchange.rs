@@ -28,6 +28,8 @@ pub struct Subject {
     pub audience: Vec<String>,
     /// Who holds it.
     pub identity_id: Option<Uuid>,
+    /// The tenant's own id for the holder, "" without one.
+    pub holder_external_id: String,
     /// The row of the client that obtained it.
     pub oauth_client_id: Option<Uuid>,
     /// That client's name, "" if none obtained it.
@@ -61,6 +63,24 @@ pub struct ActorNames {
 }
 
 impl Subject {
+    /// Every name of the one who would be acted for: the holder, and the principal of the chain it ends.
+    pub fn names(&self) -> Vec<String> {
+        let Parent { subject, holder_uri, principal, .. } = &self.parent;
+        let mut names: Vec<String> = self.identity_id.iter().map(Uuid::to_string).collect();
+        for name in [
+            subject,
+            holder_uri,
+            &self.holder_external_id,
+            &self.client_id,
+            &principal.sub,
+            &principal.client_id,
+            &principal.external_id,
+        ] {
+            names.extend(Some(name.clone()).filter(|name| !name.is_empty()));
+        }
+        names
+    }
+
     /// Whether it stands at `now`.
     pub fn is_active(&self, now: Time) -> bool {
         self.revocation.is_empty() && self.parent.active_until > now
@@ -109,6 +129,7 @@ fn subject(row: &PgRow, jti: Uuid) -> sqlx::Result<Subject> {
         scopes: row.try_get("subject_scopes")?,
         audience: row.try_get("subject_audience")?,
         identity_id: row.try_get("subject_identity_id")?,
+        holder_external_id: holder.external_id.clone(),
         oauth_client_id: row.try_get("subject_oauth_client_id")?,
         client_id,
         profile: Profile::of(row.try_get("subject_profile")?).unwrap_or_default(),

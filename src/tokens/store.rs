@@ -4,11 +4,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::admin::Kept;
+use super::credential::IssuedCredential;
 use super::exchange::{ActorNames, Evidence};
 use super::revoke::Anchor;
 use super::verify::Found;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
+use crate::kit::http::page::Page;
 
 /// By id alone: the caller compares the digest, which no other tenant can know.
 pub async fn find(db: &mut PgConnection, jti: Uuid) -> sqlx::Result<Option<Found>> {
@@ -47,7 +49,7 @@ pub async fn exchange(
                 and coalesce(g.expires_at > $4, true)
                 and (g.from_id = any($3) or g.from_id in (h.identity_id::text, h.wimse_uri, h.external_id))
                 and g.to_id in (i.id::text, i.wimse_uri, i.external_id, nullif(s.client_id, ''), s.subject,
-                    s.principal ->> 'sub', nullif(s.principal ->> 'client_id', ''))
+                    s.principal ->> 'sub', s.principal ->> 'external_id', nullif(s.principal ->> 'client_id', ''))
              ) as may_act
          from (select $2::text as uri) actor
          left join credential_activity s on s.jti = $1
@@ -97,24 +99,105 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn note(cx: &mut Cx, row: Uuid, anchor: Anchor, reason: &str) -> sqlx::Result<()> {
-    let (kind, id, epoch) = anchor.columns();
-    sqlx::query(
-        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+/// Whether a mark or its own end ended the credential; `None` when the tenant has none with this id.
+pub async fn is_over(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar(
+        "select is_revoked or expires_at <= $4 from credential_history
+         where account_id = $1 and project_id = $2 and jti = $3",
     )
-    .bind(row)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(kind)
-    .bind(id)
-    .bind(epoch)
+    .bind(jti)
+    .bind(cx.now)
+    .fetch_optional(&mut *cx.tx)
+    .await
+}
+
+/// One row for each anchor, under the id at the same place.
+pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -> sqlx::Result<()> {
+    let (mut kinds, mut rows, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, row, epoch) in anchors.iter().map(|anchor| anchor.columns()) {
+        kinds.push(kind);
+        rows.push(row);
+        epochs.push(epoch);
+    }
+    sqlx::query(
+        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
+         select m.id, $1, $2, m.anchor, m.anchor_id, m.epoch, $7, $8, $9
+         from unnest($3::uuid[], $4::text[], $5::uuid[], $6::integer[]) as m (id, anchor, anchor_id, epoch)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .bind(kinds)
+    .bind(rows)
+    .bind(epochs)
     .bind(reason)
     .bind(&cx.caller.id)
     .bind(cx.now)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
+}
+
+/// In the order given; one that is not there is left out.
+pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
+    sqlx::query_as(
+        "select h.jti as id, h.account_id, h.project_id, h.jti, h.subject,
+             coalesce(h.identity_id::text, '') as identity_id, h.issued_at, h.expires_at,
+             extract(epoch from h.expires_at - h.issued_at)::bigint as ttl_seconds, h.scopes, h.is_revoked,
+             h.ended_at as revoked_at,
+             case when h.is_revoked then coalesce(nullif(h.ended_reason, ''), h.revocation) end as revoke_reason,
+             h.grant_type, h.delegation_depth, h.parent_jti, nullif(h.delegated_by, '') as delegated_by_wimse_uri,
+             h.mission_id, h.jkt as dpop_key_thumbprint
+         from unnest($3::uuid[]) with ordinality as wanted (jti, place)
+         join credential_history h on h.jti = wanted.jti
+         where h.account_id = $1 and h.project_id = $2
+         order by wanted.place",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// The page of an identity's credentials, newest first, and the number of all.
+pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "select array(select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
+                      order by jti desc limit $4 offset $5),
+             (select count(*) from credentials where account_id = $1 and project_id = $2 and identity_id = $3)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
+/// The page of a tree's credentials from the root downwards, and the number of all.
+pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "with recursive tree as (
+             select c.jti, c.delegation_depth, c.issued_at from credentials c
+             where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
+             where c.account_id = $1 and c.project_id = $2
+         )
+         select array(select jti from tree order by delegation_depth, issued_at, jti limit $4 offset $5),
+             (select count(*) from tree)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(mission_id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_one(&mut *cx.tx)
+    .await
 }
 
 /// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.

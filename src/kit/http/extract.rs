@@ -28,14 +28,37 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
+/// A JSON body that may be missing where every member is optional. Clients then send no content type either.
+#[derive(Debug)]
+pub struct MaybeJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for MaybeJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let text = read_body(body, &app.config.limits).await?;
+        if text.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        require_json(&parts.headers)?;
+        Ok(Self(parse(&text, &app.config.limits)?))
+    }
+}
+
 /// The headers and the text of a request whose body is JSON, not parsed yet.
 pub async fn read_json(request: Request, app: &App) -> Result<(HeaderMap, Bytes)> {
     let (parts, body) = request.into_parts();
     let text = read_body(body, &app.config.limits).await?;
-    if !is_json(&parts.headers) {
-        return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"));
-    }
+    require_json(&parts.headers)?;
     Ok((parts.headers, text))
+}
+
+fn require_json(headers: &HeaderMap) -> Result<()> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"))
 }
 
 /// Whether the headers name JSON as the body's type.

@@ -5,9 +5,10 @@ use serde_json::Value;
 use super::{Denial, Principal, Request, client_credentials, flawed, verify_assertion};
 use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow};
-use crate::agents::Holding;
-use crate::delegations::MayAct;
+use crate::agents::{Holder, Holding};
+use crate::delegations::{self, MayAct, Question};
 use crate::kit::assertion::Assertion;
+use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::client_auth::Authenticated;
@@ -31,6 +32,8 @@ struct Actor {
     holding: Holding,
     /// The assertion by which he proved himself; a client that authenticated has none.
     artefact: Option<Artefact>,
+    /// Every name by which a grant or claim may call him.
+    names: Vec<String>,
     principal: Principal,
 }
 
@@ -88,11 +91,18 @@ fn names(client: Option<&Authenticated>, assertion: Option<&Assertion<'_>>) -> R
     }
     let why = "the parameter actor_token is missing, and no client authenticated that could act instead";
     let known = client.filter(|known| known.proven).ok_or_else(|| refuse(Kind::InvalidRequest, why))?;
-    let holder = known.holding.as_ref().map(|holding| &holding.holder);
-    let own = holder
-        .map(|holder| [holder.identity_id.to_string(), holder.wimse_uri.clone(), holder.external_id.clone()]);
-    let names = own.into_iter().flatten().chain([known.client.client_id.clone()]).collect();
-    Ok(ActorNames { uri: String::new(), names })
+    Ok(ActorNames { uri: String::new(), names: client_names(known) })
+}
+
+/// Every name of an agent.
+fn agent_names(holder: &Holder) -> Vec<String> {
+    vec![holder.identity_id.to_string(), holder.wimse_uri.clone(), holder.external_id.clone()]
+}
+
+/// Every name of a client, with those of the agent it is bound to.
+fn client_names(known: &Authenticated) -> Vec<String> {
+    let agent = known.holding.as_ref().map(|holding| agent_names(&holding.holder));
+    agent.into_iter().flatten().chain([known.client.client_id.clone()]).collect()
 }
 
 async fn by_assertion(
@@ -118,14 +128,15 @@ async fn by_assertion(
         let why = "the actor_token was not signed by the agent that the client is bound to";
         return Err(principal.denied(refuse(Kind::InvalidRequest, why)));
     }
-    Ok(Actor { holding, artefact: Some(artefact), principal })
+    let names = request.client.map_or_else(|| agent_names(&holding.holder), client_names);
+    Ok(Actor { holding, artefact: Some(artefact), names, principal })
 }
 
 fn by_client(client: Option<&Authenticated>) -> Result<Actor, Denial> {
     let known = client.ok_or_else(dead)?;
     let principal = client_credentials::principal(known);
     match known.holding.clone() {
-        Some(holding) => Ok(Actor { holding, artefact: None, principal }),
+        Some(holding) => Ok(Actor { holding, artefact: None, names: client_names(known), principal }),
         None => {
             let why = "the client is bound to no agent that could act";
             Err(principal.denied(refuse(Kind::UnauthorizedClient, why)))
@@ -143,7 +154,7 @@ fn decide(
     if actor.holding.tenant != subject.tenant || !subject.is_active(request.now) {
         return Err(dead());
     }
-    let right = right(request.client, token, &subject, &actor, may_act)?;
+    let right = right(request.client, token, &subject, &actor, may_act, request.now)?;
     if request.scopes.is_empty() {
         return Err(refuse(
             Kind::InvalidScope,
@@ -153,7 +164,7 @@ fn decide(
     let layers = [
         Some(Scopes::stored(subject.scopes.clone())),
         request.client_ceiling(),
-        right.and_then(|grant| Scopes::ceiling(Some(grant.scopes.clone()))),
+        right.and_then(MayAct::ceiling),
     ];
     let own = intersect(actor.holding.ceilings());
     let open = own.is_none();
@@ -182,15 +193,11 @@ fn right<'g>(
     subject: &Subject,
     actor: &Actor,
     may_act: &'g [MayAct],
+    now: Time,
 ) -> Result<Option<&'g MayAct>> {
     let claim = claims_of(token).and_then(|mut claims| claims.remove("may_act"));
     let holder = &actor.holding.holder;
-    let is_actor = |name: &str| {
-        name == holder.wimse_uri
-            || name == holder.identity_id.to_string()
-            || name == holder.external_id
-            || client.is_some_and(|known| known.proven && known.client.client_id == name)
-    };
+    let is_actor = |name: &str| actor.names.iter().any(|known| known == name);
     if let Some(claim) = &claim {
         if names_one(claim, &is_actor) {
             return Ok(None);
@@ -205,15 +212,15 @@ fn right<'g>(
     if actor.artefact.is_some() || own {
         return Ok(None);
     }
-    let hops = i32::try_from(subject.parent.actors.len()).unwrap_or(i32::MAX);
-    match may_act.iter().find(|grant| hops < grant.max_hops) {
-        Some(grant) => Ok(Some(grant)),
-        None if may_act.is_empty() => Err(refuse(
-            Kind::Forbidden,
-            "no may-act grant lets this client act for the subject; an administrator makes one",
-        )),
-        None => Err(refuse(Kind::Forbidden, "the may-act grant does not reach over this many hops")),
-    }
+    let actor_names: Vec<&str> = actor.names.iter().map(String::as_str).collect();
+    let principal_names = subject.names();
+    let question = Question {
+        actor: &actor_names,
+        principal: &principal_names.iter().map(String::as_str).collect::<Vec<_>>(),
+        depth: subject.parent.actors.len(),
+        now,
+    };
+    delegations::authorize(may_act, &question).map(Some)
 }
 
 /// Whether a `may_act` claim names somebody: as a string, as an object with `sub`, or in a list of these.
