@@ -5,6 +5,7 @@ pub mod access;
 pub mod agents;
 pub mod api_keys;
 pub mod audit;
+pub mod clients;
 pub mod idempotency;
 pub mod keys;
 pub mod policies;

@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &str)] = &[
         "revocation, active_until from credential_activity where jti = $1",
         "by jti; the caller compares the digest",
     ),
+    ("where c.client_id = $1 and c.deleted_at is null", "by client_id, which is unique among all tenants"),
 ];
 
 struct Statement {
