@@ -59,17 +59,17 @@ impl Event {
     }
 }
 
-/// Records a success in the request's transaction.
-pub async fn record(cx: &mut Cx, event: Event) -> Result<()> {
+/// Records a success in the request's transaction, and answers the row's id.
+pub async fn record(cx: &mut Cx, event: Event) -> Result<Uuid> {
     write(cx, event, None).await
 }
 
-/// Records a refusal in the request's transaction.
-pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<()> {
+/// Records a refusal in the request's transaction, and answers the row's id.
+pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<Uuid> {
     write(cx, event, Some(refused.why.to_string())).await
 }
 
-async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()> {
+async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uuid> {
     let entry = Entry {
         id: ids::new(cx.now)?,
         tenant: cx.tenant.clone(),
@@ -79,7 +79,8 @@ async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()>
         refused,
         origin: cx.origin.clone(),
     };
-    Ok(store::insert(&mut cx.tx, &entry).await?)
+    store::insert(&mut cx.tx, &entry).await?;
+    Ok(entry.id)
 }
 
 fn actor(caller: &Caller) -> (&'static str, String) {

@@ -1,8 +1,9 @@
 //! What a client is, as a row and on the wire.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
-use crate::kit::secret;
+use crate::kit::secret::{self, SecretHash};
 
 /// Whether a client can keep a secret (RFC 6749 section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -24,7 +25,7 @@ pub enum ClientType {
 }
 
 /// The one way in which a client authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum AuthMethod {
@@ -39,9 +40,30 @@ pub enum AuthMethod {
 }
 
 impl AuthMethod {
+    /// Every method.
+    const ALL: [Self; 4] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt, Self::None];
+
+    /// As it stands on the wire and in rows.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
+        }
+    }
+
     /// Whether it is by a secret that we make.
     pub fn has_secret(self) -> bool {
         matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+}
+
+impl FromStr for AuthMethod {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text).ok_or(())
     }
 }
 
@@ -49,7 +71,7 @@ impl AuthMethod {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// Of the secret that was made last.
-    pub current: Option<Vec<u8>>,
+    pub current: Option<SecretHash>,
     /// Of the one before it, which works until the time beside it.
     pub old: Option<(Vec<u8>, Time)>,
 }
@@ -82,9 +104,6 @@ pub struct Client {
     /// What its secrets are compared with.
     #[serde(skip)]
     pub secrets: Secrets,
-    /// Until when the secret before the last rotation works.
-    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub old_secret_until: Option<Time>,
     /// Its public keys, as a JWK set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Value>,
@@ -135,8 +154,9 @@ pub struct Client {
 /// What stands in the view of identities under the same name has `client_` before it, so that both fit into one row.
 impl FromRow<'_, PgRow> for Client {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let old_secret_until = row.try_get("old_secret_until")?;
         let old: Option<Vec<u8>> = row.try_get("old_secret_hash")?;
+        let pepper: Option<Uuid> = row.try_get("pepper_id")?;
+        let current = pepper.zip(row.try_get("secret_hash")?);
         Ok(Self {
             id: row.try_get("id")?,
             tenant: Tenant {
@@ -148,8 +168,10 @@ impl FromRow<'_, PgRow> for Client {
             description: row.try_get("description")?,
             client_type: row.try_get("client_type")?,
             auth_method: row.try_get("token_endpoint_auth_method")?,
-            secrets: Secrets { current: row.try_get("secret_hash")?, old: old.zip(old_secret_until) },
-            old_secret_until,
+            secrets: Secrets {
+                current: current.map(|(pepper_id, mac)| SecretHash { pepper_id, mac }),
+                old: old.zip(row.try_get("old_secret_until")?),
+            },
             jwks: row.try_get("jwks")?,
             grant_types: row.try_get("grant_types")?,
             scopes: row.try_get("scopes")?,
@@ -183,7 +205,7 @@ impl Client {
     /// takes, does not depend on where they differ.
     pub fn accepts_secret(&self, hashes: &[Vec<u8>], now: Time) -> bool {
         let old = self.secrets.old.as_ref().filter(|(_, until)| *until > now).map(|(hash, _)| hash);
-        let known = self.secrets.current.iter().chain(old);
+        let known = self.secrets.current.as_ref().map(|current| &current.mac).into_iter().chain(old);
         known.fold(false, |accepted, known| {
             hashes.iter().fold(accepted, |accepted, hash| secret::same(known, hash) | accepted)
         })

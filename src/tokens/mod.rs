@@ -9,5 +9,5 @@ mod verify;
 pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
-pub use revoke::{Anchor, note, revoke};
+pub use revoke::{Anchor, count_of_clients, note, note_all, revoke};
 pub use verify::{Found, claims_of, find, verify};

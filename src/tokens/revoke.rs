@@ -36,8 +36,18 @@ impl Anchor {
 /// Writes down that something was marked, in the transaction of the mark itself. The worker of revocations later tells
 /// of every credential that ended by it.
 pub async fn note(cx: &mut Cx, anchor: Anchor, reason: &str) -> Result<()> {
-    let row = ids::new(cx.now)?;
-    Ok(store::note(cx, row, anchor, reason).await?)
+    note_all(cx, &[anchor], reason).await
+}
+
+/// The same for marks that were made together.
+pub async fn note_all(cx: &mut Cx, anchors: &[Anchor], reason: &str) -> Result<()> {
+    let rows = anchors.iter().map(|_| ids::new(cx.now)).collect::<Result<Vec<_>>>()?;
+    Ok(store::note(cx, &rows, anchors, reason).await?)
+}
+
+/// How many credentials that these clients obtained themselves are active. What was derived from them is not counted.
+pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> Result<i64> {
+    Ok(store::count_of_clients(cx, clients).await?)
 }
 
 /// Marks one credential, also one that has expired: what hangs below it may still live. Doing it again changes nothing.

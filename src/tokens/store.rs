@@ -36,24 +36,39 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn note(cx: &mut Cx, row: Uuid, anchor: Anchor, reason: &str) -> sqlx::Result<()> {
-    let (kind, id, epoch) = anchor.columns();
+pub async fn note(cx: &mut Cx, rows: &[Uuid], anchors: &[Anchor], reason: &str) -> sqlx::Result<()> {
+    let columns: Vec<_> = anchors.iter().map(|anchor| anchor.columns()).collect();
     sqlx::query(
         "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         select n.id, $1, $2, n.anchor, n.anchor_id, n.epoch, $3, $4, $5
+         from unnest($6::uuid[], $7::text[], $8::uuid[], $9::integer[]) as n (id, anchor, anchor_id, epoch)",
     )
-    .bind(row)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(kind)
-    .bind(id)
-    .bind(epoch)
     .bind(reason)
     .bind(&cx.caller.id)
     .bind(cx.now)
+    .bind(rows)
+    .bind(columns.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>())
+    .bind(columns.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())
+    .bind(columns.iter().map(|(.., epoch)| *epoch).collect::<Vec<_>>())
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
+}
+
+pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from credential_activity
+         where account_id = $1 and project_id = $2 and oauth_client_id = any($3)
+           and revocation = '' and active_until > $4",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(clients)
+    .bind(cx.now)
+    .fetch_one(&mut *cx.tx)
+    .await
 }
 
 /// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.

@@ -49,6 +49,14 @@ pub struct Tokens {
     pub retention_days: u32,
 }
 
+/// OAuth clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// How long the old secret of a client works beside the new one, in seconds; 0 ends it at once.
+    pub secret_overlap_seconds: u32,
+}
+
 /// Sizes beyond which input is refused before it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -140,6 +148,12 @@ impl Default for Keys {
 impl Default for Tokens {
     fn default() -> Self {
         Self { default_ttl_seconds: 3600, max_ttl_seconds: 7_776_000, retention_days: 30 }
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { secret_overlap_seconds: 3600 }
     }
 }
 

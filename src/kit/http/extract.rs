@@ -28,14 +28,37 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
+/// A JSON body that may be left out, whatever type the headers name then.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let text = read_body(body, &app.config.limits).await?;
+        if text.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        check_type(&parts.headers)?;
+        Ok(Self(parse(&text, &app.config.limits)?))
+    }
+}
+
 /// The headers and the text of a request whose body is JSON, not parsed yet.
 pub async fn read_json(request: Request, app: &App) -> Result<(HeaderMap, Bytes)> {
     let (parts, body) = request.into_parts();
     let text = read_body(body, &app.config.limits).await?;
-    if !is_json(&parts.headers) {
-        return Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"));
-    }
+    check_type(&parts.headers)?;
     Ok((parts.headers, text))
+}
+
+fn check_type(headers: &HeaderMap) -> Result<()> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    Err(refuse(Kind::UnsupportedMediaType, "send the body as application/json"))
 }
 
 /// Whether the headers name JSON as the body's type.
