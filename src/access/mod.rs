@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use uuid::Uuid;
 
 pub use lockout::{Lockouts, check_lockout, count_failure, refresh as refresh_lockouts};
 
@@ -93,14 +94,19 @@ pub struct Work {
 
 impl Work {
     /// Ends a change: commits it together with its audit row. A refusal is committed too, as a row that says so.
-    pub async fn finish<T>(mut self, event: Event, result: Result<T>) -> Result<T, Problem> {
-        match &result {
+    pub async fn finish<T>(self, event: Event, result: Result<T>) -> Result<T, Problem> {
+        Ok(self.finish_recorded(event, result).await?.0)
+    }
+
+    /// The same for answers that name their audit row: its id stands beside the result.
+    pub async fn finish_recorded<T>(mut self, event: Event, result: Result<T>) -> Result<(T, Uuid), Problem> {
+        let row = match &result {
             Ok(_) => audit::record(&mut self.cx, event).await?,
             Err(Error::Refused(refused)) => audit::record_refusal(&mut self.cx, event, refused).await?,
-            Err(Error::Fault(_)) => return result.map_err(Problem),
-        }
+            Err(Error::Fault(_)) => return result.map(|value| (value, Uuid::nil())).map_err(Problem),
+        };
         self.cx.tx.commit().await.map_err(Error::from)?;
-        result.map_err(Problem)
+        Ok((result.map_err(Problem)?, row))
     }
 
     /// Ends a change that was only tried: nothing of it stays, and no audit row tells of it.

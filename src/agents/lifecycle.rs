@@ -80,7 +80,7 @@ pub async fn rotate_key(app: &App, cx: &mut Cx, id: Uuid) -> Result<(Agent, Secr
         let why = format!("the key of an agent that is {} can't be rotated", state.as_str());
         return Err(refuse(Kind::InvalidRequest, why));
     }
-    check_takeover(cx, &agent).await?;
+    check_takeover(cx, &agent, "body.allowed_scopes").await?;
     let replaced = Replaced {
         identity_id: agent.id,
         name: format!("Agent: {}", agent.name),

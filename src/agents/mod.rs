@@ -18,7 +18,7 @@ pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};
 pub use register::{NewAgent, Registered, register};
 pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};
-pub use update::{AgentPatch, update};
+pub use update::{AgentPatch, check_takeover, update};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -29,7 +29,17 @@ use crate::kit::http::page::Page;
 
 /// One agent of the tenant.
 pub async fn get(cx: &mut Cx, id: Uuid) -> Result<Agent> {
-    store::get(cx, id).await?.ok_or_else(unknown)
+    find(cx, id).await?.ok_or_else(unknown)
+}
+
+/// The same, for those who say otherwise what it means that there is none.
+pub async fn find(cx: &mut Cx, id: Uuid) -> Result<Option<Agent>> {
+    Ok(store::get(cx, id).await?)
+}
+
+/// The agent of the tenant that has this external id.
+pub async fn by_external_id(cx: &mut Cx, external_id: &str) -> Result<Option<Agent>> {
+    Ok(store::by_external_ids(cx, &[external_id.to_owned()]).await?.pop())
 }
 
 /// An identity of the tenant as issuing reads it.

@@ -167,7 +167,7 @@ pub(super) fn check_sub_type(identity_type: IdentityType, sub_type: &str) -> Res
 }
 
 /// Refuses a ceiling by which the caller would hand out a reserved scope that he does not hold himself.
-pub(super) fn check_ceiling(cx: &Cx, ceiling: Ceiling) -> Result<()> {
+fn check_ceiling(cx: &Cx, ceiling: Ceiling) -> Result<()> {
     scope::check_grantable(&ceiling.unwrap_or_default(), "body.allowed_scopes", |scope| {
         cx.caller.holds(scope)
     })

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::register::{check_ceiling, check_sub_type, is_person};
+use super::register::{check_sub_type, is_person};
 use super::types::{Agent, Status, TrustLevel};
 use super::{get, lifecycle, lock, public_key, store};
 use crate::access::scope::{self, Scopes};
@@ -81,7 +81,7 @@ pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: AgentPatch) -> Resu
     let key =
         patch.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     if key.is_some() {
-        check_takeover(cx, &agent).await?;
+        check_takeover(cx, &agent, "body.allowed_scopes").await?;
     }
     if let Some(next) = patch.status {
         lifecycle::check_step(&agent, next)?;
@@ -117,10 +117,11 @@ fn check(agent: &Agent, patch: &AgentPatch, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Whoever sets an agent's key or takes a new API key for it can act as the agent. That must not give him a reserved
-/// scope he does not hold.
-pub(super) async fn check_takeover(cx: &mut Cx, agent: &Agent) -> Result<()> {
+/// Whoever sets an agent's key, takes a new API key for it or binds a client to it can act as the agent. That must not
+/// give him a reserved scope he does not hold. `at` names the member of the request by which he would.
+pub async fn check_takeover(cx: &mut Cx, agent: &Agent, at: &'static str) -> Result<()> {
     let policy = policies::by_id(cx, agent.credential_policy_id, "credential_policy_id").await?;
     let own = Scopes::ceiling(agent.allowed_scopes.clone());
-    check_ceiling(cx, scope::intersect([own, policy.ceiling()]))
+    let ceiling = scope::intersect([own, policy.ceiling()]).unwrap_or_default();
+    scope::check_grantable(&ceiling, at, |scope| cx.caller.holds(scope))
 }

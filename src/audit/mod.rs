@@ -59,13 +59,13 @@ impl Event {
     }
 }
 
-/// Records a success in the request's transaction.
-pub async fn record(cx: &mut Cx, event: Event) -> Result<()> {
+/// Records a success in the request's transaction, and answers the row's id.
+pub async fn record(cx: &mut Cx, event: Event) -> Result<Uuid> {
     write(cx, event, None).await
 }
 
-/// Records a refusal in the request's transaction.
-pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<()> {
+/// Records a refusal in the request's transaction, and answers the row's id.
+pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<Uuid> {
     write(cx, event, Some(refused.why.to_string())).await
 }
 
@@ -74,9 +74,10 @@ pub fn entry(cx: &Cx, event: Event) -> Result<Entry> {
     row(cx, event, None)
 }
 
-async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()> {
+async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uuid> {
     let entry = row(cx, event, refused)?;
-    Ok(store::insert(&mut cx.tx, &entry).await?)
+    store::insert(&mut cx.tx, &entry).await?;
+    Ok(entry.id)
 }
 
 fn row(cx: &Cx, event: Event, refused: Option<String>) -> Result<Entry> {

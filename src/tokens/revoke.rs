@@ -48,6 +48,11 @@ pub async fn note_all(cx: &mut Cx, anchors: &[Anchor], reason: &str) -> Result<(
     Ok(store::note(cx, &ids, anchors, reason).await?)
 }
 
+/// How many credentials that these clients obtained themselves are active. What was derived from them is not counted.
+pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> Result<i64> {
+    Ok(store::count_of_clients(cx, clients).await?)
+}
+
 /// Marks one credential, also one that has expired: what hangs below it may still live. Doing it again changes nothing.
 pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<()> {
     if mark(cx, jti, reason).await? {

@@ -140,6 +140,20 @@ pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -
     Ok(())
 }
 
+pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from credential_activity
+         where account_id = $1 and project_id = $2 and oauth_client_id = any($3)
+           and revocation = '' and active_until > $4",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(clients)
+    .bind(cx.now)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
 /// In the order given; one that is not there is left out.
 pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
     sqlx::query_as(

@@ -8,7 +8,7 @@ mod validate;
 
 pub use load::{Overrides, default_data_dir, environment, load};
 pub use networks::Networks;
-pub use sections::{Database, Keys, Limits, Lockout, Log, Profile, Rate, Shutdown, Tokens};
+pub use sections::{Clients, Database, Keys, Limits, Lockout, Log, Profile, Rate, Shutdown, Tokens};
 pub use validate::ConfigError;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub struct Config {
     pub keys: Keys,
     /// Lifetimes of tokens.
     pub tokens: Tokens,
+    /// OAuth clients.
+    pub clients: Clients,
     /// Sizes beyond which input is refused before it is parsed.
     pub limits: Limits,
     /// How many requests an address or key may send.
@@ -193,6 +195,7 @@ impl Default for Config {
             database: Database::default(),
             keys: Keys::default(),
             tokens: Tokens::default(),
+            clients: Clients::default(),
             limits: Limits::default(),
             rate: Rate::default(),
             lockout: Lockout::default(),

@@ -80,6 +80,14 @@ impl Profile {
     }
 }
 
+/// OAuth clients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clients {
+    /// How long the old secret of a client works beside the new one, in seconds; 0 ends it at once.
+    pub secret_overlap_seconds: u32,
+}
+
 /// Sizes beyond which input is refused before it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -176,6 +184,12 @@ impl Default for Tokens {
             retention_days: 30,
             profile: Profile::default(),
         }
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self { secret_overlap_seconds: 3600 }
     }
 }
 

@@ -1,0 +1,171 @@
+//! A client's public keys, sent inline as a JWK set (RFC 7517). What is stored is made anew from the members we know.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p256::PublicKey;
+use serde_json::{Map, Value, json};
+
+use crate::kit::error::{Error, Kind, Result, refuse_at};
+
+/// Most keys of one client: enough for several rotations at once, few enough to try each.
+const MOST: usize = 16;
+
+/// Members of private and symmetric keys.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Bits of an RSA modulus: what is shorter is weak, what is longer is not verified by every library.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// The set with its known members only; `None` for one without keys.
+pub fn public(sent: &Value) -> Result<Option<Value>> {
+    let keys = sent.get("keys").and_then(Value::as_array);
+    let keys = keys.ok_or_else(|| bad("jwks is an object with a list of keys: {\"keys\": […]}"))?;
+    if keys.len() > MOST {
+        return Err(bad(&format!("jwks has at most {MOST} keys")));
+    }
+    let keys = keys.iter().map(key).collect::<Result<Vec<_>>>()?;
+    let named: Vec<&Value> = keys.iter().filter_map(|key| key.get("kid")).collect();
+    if named.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len() < named.len() {
+        return Err(bad("two keys of jwks have the same kid"));
+    }
+    Ok(if keys.is_empty() { None } else { Some(json!({ "keys": keys })) })
+}
+
+fn key(sent: &Value) -> Result<Value> {
+    let sent = sent.as_object().ok_or_else(|| bad("a key of jwks is not an object"))?;
+    if PRIVATE.iter().any(|member| sent.contains_key(*member)) {
+        return Err(bad("jwks holds a private key: send public keys only, and make that key anew"));
+    }
+    let text = |member: &str| sent.get(member).and_then(Value::as_str).unwrap_or_default();
+    let (members, algorithms): (&[&str], &[&str]) = match (text("kty"), text("crv")) {
+        ("EC", "P-256") if is_point(text("x"), text("y")) => (&["kty", "crv", "x", "y"], &["ES256"]),
+        ("OKP", "Ed25519") if bytes(text("x")).is_some_and(|x| x.len() == 32) => {
+            (&["kty", "crv", "x"], &["EdDSA"])
+        }
+        ("RSA", _) if is_rsa(text("n"), text("e")) => (&["kty", "n", "e"], &["RS256", "PS256"]),
+        _ => {
+            let why = "a key of jwks is a point of P-256 (kty EC), an Ed25519 key (kty OKP), or an RSA key of 2048 to \
+                       8192 bits with an odd exponent of at least 65537";
+            return Err(bad(why));
+        }
+    };
+    let usable = sent.get("use").is_none_or(|usage| usage == "sig")
+        && sent
+            .get("key_ops")
+            .is_none_or(|ops| ops.as_array().is_some_and(|ops| ops.contains(&json!("verify"))));
+    if !usable {
+        return Err(bad("a key of jwks is not for signatures, as its use or key_ops says"));
+    }
+    if sent.get("alg").is_some_and(|alg| algorithms.iter().all(|known| alg != known)) {
+        return Err(bad(&format!("the alg of a key of jwks does not fit it: {}", algorithms.join(" or "))));
+    }
+    if sent.get("kid").is_some_and(|kid| kid.as_str().is_none_or(|kid| !(1..=255).contains(&kid.len()))) {
+        return Err(bad("the kid of a key of jwks is a text of 1 to 255 bytes"));
+    }
+    let kept = members.iter().chain(&["kid", "alg", "use"]).filter_map(|name| sent.get_key_value(*name));
+    Ok(Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()))
+}
+
+fn is_point(x: &str, y: &str) -> bool {
+    let (Some(x), Some(y)) = (bytes(x), bytes(y)) else { return false };
+    x.len() == 32 && y.len() == 32 && PublicKey::from_sec1_bytes(&[&[4], &x[..], &y[..]].concat()).is_ok()
+}
+
+/// With an exponent of 1 a signature is the message itself; small ones help forgers against careless verifiers.
+fn is_rsa(n: &str, e: &str) -> bool {
+    let (Some(n), Some(e)) = (bytes(n), bytes(e)) else { return false };
+    let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+    let bits = |number: &[u8]| {
+        let zeros = number.iter().take_while(|byte| **byte == 0).count();
+        number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
+    };
+    odd(&n) && odd(&e) && RSA_BITS.contains(&bits(&n)) && (17..=33).contains(&bits(&e))
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// The value is left out: it may hold a private key.
+fn bad(why: &str) -> Error {
+    refuse_at(Kind::InvalidRequest, why.to_owned(), "body.jwks", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: &str = "JU3pMZKUYtj5tDI9WOmR5jHo41bNWRm4W_K2wDVDtE0";
+
+    fn ec() -> Value {
+        let point = "ny8jeOt7xnOo2xdlgXGktRtBTXLB4CzLzcekNfiMKvc";
+        json!({ "kty": "EC", "crv": "P-256", "x": X, "y": point })
+    }
+
+    fn rsa(bytes: usize, e: &[u8]) -> Value {
+        let n = URL_SAFE_NO_PAD.encode(vec![0xc1; bytes]);
+        json!({ "kty": "RSA", "n": n, "e": URL_SAFE_NO_PAD.encode(e) })
+    }
+
+    fn with(mut key: Value, name: &str, value: Value) -> Value {
+        key[name] = value;
+        key
+    }
+
+    fn set(keys: &[Value]) -> Result<Option<Value>> {
+        public(&json!({ "keys": keys }))
+    }
+
+    const F4: [u8; 3] = [1, 0, 1];
+
+    #[test]
+    fn a_set_keeps_known_members_only() {
+        let ed = json!({ "kty": "OKP", "crv": "Ed25519", "x": X, "alg": "EdDSA", "kid": "e" });
+        let sent = with(with(ec(), "kid", json!("a")), "x5u", json!("https://evil.example"));
+        let kept = set(&[sent, rsa(256, &F4), ed.clone()]).unwrap().unwrap();
+        assert_eq!(kept, json!({ "keys": [with(ec(), "kid", json!("a")), rsa(256, &F4), ed] }));
+        assert_eq!(public(&kept).unwrap(), Some(kept));
+        assert_eq!(set(&[]).unwrap(), None);
+        set(&[with(with(rsa(512, &F4), "alg", json!("PS256")), "key_ops", json!(["verify"]))]).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_may_be_weak_private_or_for_something_else_is_refused() {
+        for bad in [
+            json!(1),
+            json!({ "kty": "oct", "k": "AAAA" }),
+            with(ec(), "d", json!(X)),
+            with(ec(), "y", json!(X)),
+            with(ec(), "x", json!(format!("{X}="))),
+            with(ec(), "x", Value::Null),
+            with(ec(), "crv", json!("P-384")),
+            with(ec(), "alg", json!("HS256")),
+            with(ec(), "alg", json!("RS256")),
+            with(ec(), "alg", json!(["ES256"])),
+            with(ec(), "use", json!("enc")),
+            with(ec(), "key_ops", json!(["sign"])),
+            with(ec(), "key_ops", json!("verify")),
+            with(ec(), "kid", json!(7)),
+            with(ec(), "kid", json!("")),
+            json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA" }),
+            json!({ "kty": "OKP", "crv": "X25519", "x": X }),
+            rsa(255, &F4),
+            rsa(1025, &F4),
+            rsa(256, &[1]),
+            rsa(256, &[3]),
+            rsa(256, &[1, 0, 0]),
+            with(rsa(256, &F4), "alg", json!("RS1")),
+            with(rsa(256, &F4), "n", json!(URL_SAFE_NO_PAD.encode([&[0; 200][..], &[0xc1; 56]].concat()))),
+        ] {
+            assert!(set(std::slice::from_ref(&bad)).is_err(), "{bad}");
+        }
+        let twice = with(ec(), "kid", json!("a"));
+        assert!(set(&[twice.clone(), twice]).is_err());
+        assert!(set(&vec![ec(); MOST + 1]).is_err());
+        for bad in [json!([]), json!({}), json!("x"), json!({ "keys": {} })] {
+            assert!(public(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! OAuth clients: programs that authenticate at the protocol's endpoints, by a secret, by a key or, where they are public,
+//! not at all. A client may be bound to an identity of its tenant, as which it then acts.
+mod evidence;
+mod glob;
+mod grant_types;
+mod jwks;
+mod lifecycle;
+mod redirect_uris;
+mod register;
+mod rules;
+mod store;
+mod types;
+mod update;
+
+pub mod routes;
+
+pub use evidence::Evidence;
+pub use grant_types::CIBA;
+pub use lifecycle::{BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret};
+pub use register::{NewClient, create};
+pub use types::{AuthMethod, Client, ClientType, Secrets};
+pub use update::{ClientPatch, update};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::kit::cx::Cx;
+use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::kit::secret::Secret;
+
+/// A client whose secret was made just now, if it has one.
+#[derive(Debug)]
+pub struct Created {
+    /// The client.
+    pub client: Client,
+    /// Shown this once.
+    pub client_secret: Option<Secret>,
+}
+
+/// What is known of a client, in one statement. A deleted client is not found; one that is not active is.
+pub async fn evidence(db: &mut PgConnection, client_id: &str) -> Result<Option<Evidence>> {
+    Ok(store::evidence(db, client_id).await?)
+}
+
+/// One client of the tenant.
+pub async fn get(cx: &mut Cx, id: Uuid) -> Result<Client> {
+    store::get(cx, id).await?.ok_or_else(unknown)
+}
+
+/// All clients of the tenant, newest first.
+pub async fn list(cx: &mut Cx) -> Result<Vec<Client>> {
+    Ok(store::list(cx).await?)
+}
+
+/// Locks the client's row until the transaction ends, so that changes of one client come one after the other.
+async fn lock(cx: &mut Cx, id: Uuid) -> Result<Client> {
+    store::lock(cx, id).await?.ok_or_else(unknown)
+}
+
+/// Another tenant's client, a deleted one and no client at all are the same answer.
+fn unknown() -> Error {
+    refuse(Kind::NotFound, "there is no client with this id")
+}

@@ -1,0 +1,239 @@
+//! `/oauth/clients`, and the revocation of what clients obtained by a pattern of their ids.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{BulkRevocation, CIBA, Client, ClientPatch, Created, NewClient, Rotation};
+use crate::access::{Admin, ManageIdentities};
+use crate::audit::Event;
+use crate::clients;
+use crate::idempotency::{self, Creation};
+use crate::kit::app::App;
+use crate::kit::clock::Time;
+use crate::kit::error::Result;
+use crate::kit::http::extract::{Id, Json, MaybeJson};
+use crate::kit::http::problem::Problem;
+
+/// The name under which answers of registration are kept.
+const CREATE: &str = "POST /oauth/clients";
+
+/// The routes of clients, relative to a mount.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/oauth/clients", get(list).post(create))
+        .route("/oauth/clients/{id}", get(read).patch(update).delete(delete))
+        .route("/oauth/clients/{id}/rotate-secret", post(rotate_secret))
+        .route("/oauth/clients/{id}/revoke-tokens", post(revoke_tokens))
+        .route("/admin/oauth/revoke-by-pattern", post(revoke_by_pattern))
+}
+
+/// A client as the API shows it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    client: Client,
+    identity_id: String,
+    backchannel_token_delivery_mode: &'static str,
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    old_secret_until: Option<Time>,
+}
+
+impl From<Client> for Shown {
+    fn from(client: Client) -> Self {
+        let polls = client.grant_types.iter().any(|grant| grant == CIBA);
+        Self {
+            identity_id: client.identity_id.map(|id| id.to_string()).unwrap_or_default(),
+            backchannel_token_delivery_mode: if polls { "poll" } else { "" },
+            old_secret_until: client.secrets.old.as_ref().map(|(_, until)| *until),
+            client,
+        }
+    }
+}
+
+/// A client with a secret that is shown this once; "" where it has none.
+#[derive(Debug, Serialize)]
+struct WithSecret {
+    client: Shown,
+    client_secret: String,
+    note: &'static str,
+}
+
+impl From<Created> for WithSecret {
+    fn from(created: Created) -> Self {
+        let note = match &created.client_secret {
+            Some(_) => "keep the secret now: it is not shown again",
+            None => "this client has no secret",
+        };
+        Self {
+            client: created.client.into(),
+            client_secret: created.client_secret.map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+            note,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ClientList {
+    clients: Vec<Shown>,
+    total: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Deleted {
+    deleted: bool,
+    id: Uuid,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reason {
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Revoked {
+    id: Uuid,
+    revoked_count: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct BulkRevoked {
+    revoked_count: i64,
+    audit_event_id: Uuid,
+    pattern_matched: String,
+}
+
+async fn create(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    creation: Result<Creation<NewClient>, Problem>,
+) -> Result<Response, Problem> {
+    let mut work = admin.begin().await?;
+    let Creation { body: new, fingerprint } = match creation {
+        Ok(creation) => creation,
+        Err(Problem(error)) => {
+            return work.finish(Event::new("client.created", "client", ""), Err(error)).await;
+        }
+    };
+    let replayed = idempotency::replay(&app, &mut work.cx, CREATE, &fingerprint).await?;
+    if let Some(answer) = replayed {
+        return work.read(Ok(answer)).await;
+    }
+    let facts = json!({ "client_id": new.client_id.chars().take(255).collect::<String>() });
+    let result = clients::create(&app, &mut work.cx, new).await;
+    let id = result.as_ref().map(|created| created.client.id.to_string()).unwrap_or_default();
+    let event = Event::new("client.created", "client", id).with(facts);
+    let answer = match result {
+        Ok(created) => {
+            let answer = WithSecret::from(created);
+            idempotency::created(&app, &mut work.cx, CREATE, &fingerprint, &answer).await
+        }
+        Err(error) => Err(error),
+    };
+    work.finish(event, answer).await
+}
+
+async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<ClientList>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = clients::list(&mut work.cx).await;
+    let clients: Vec<_> = work.read(result).await?.into_iter().map(Shown::from).collect();
+    Ok(axum::Json(ClientList { total: clients.len(), clients }))
+}
+
+async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Shown>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = clients::get(&mut work.cx, id).await;
+    Ok(axum::Json(work.read(result).await?.into()))
+}
+
+async fn update(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    body: Result<Json<ClientPatch>, Problem>,
+) -> Result<axum::Json<Shown>, Problem> {
+    let mut work = admin.begin().await?;
+    let event = Event::new("client.updated", "client", id);
+    let (event, result) = match body {
+        Ok(Json(patch)) => {
+            (event.with(patch.members()), clients::update(&app, &mut work.cx, id, patch).await)
+        }
+        Err(Problem(error)) => (event, Err(error)),
+    };
+    Ok(axum::Json(work.finish(event, result).await?.into()))
+}
+
+async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Deleted>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = clients::delete(&mut work.cx, id).await;
+    work.finish(Event::new("client.deleted", "client", id), result).await?;
+    Ok(axum::Json(Deleted { deleted: true, id }))
+}
+
+async fn rotate_secret(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    body: Result<MaybeJson<Rotation>, Problem>,
+) -> Result<axum::Json<WithSecret>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = match body {
+        Ok(MaybeJson(rotation)) => clients::rotate_secret(&app, &mut work.cx, id, rotation).await,
+        Err(Problem(error)) => Err(error),
+    };
+    let until = result.as_ref().ok().and_then(|created| created.client.secrets.old.as_ref());
+    let facts = json!({ "old_secret_until": until.map(|(_, until)| until.unix_timestamp()) });
+    let event = Event::new("client.secret_rotated", "client", id).with(facts);
+    Ok(axum::Json(work.finish(event, result).await?.into()))
+}
+
+async fn revoke_tokens(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    body: Result<MaybeJson<Reason>, Problem>,
+) -> Result<axum::Json<Revoked>, Problem> {
+    let mut work = admin.begin().await?;
+    let event = Event::new("client.tokens_revoked", "client", id);
+    let (event, result) = match body {
+        Ok(MaybeJson(Reason { reason })) => {
+            let result = clients::revoke_tokens(&app, &mut work.cx, id, &reason).await;
+            let facts = match &result {
+                Ok(count) => json!({ "reason": reason, "revoked_count": count }),
+                Err(_) => json!({}),
+            };
+            (event.with(facts), result)
+        }
+        Err(Problem(error)) => (event, Err(error)),
+    };
+    let revoked_count = work.finish(event, result).await?;
+    Ok(axum::Json(Revoked { id, revoked_count }))
+}
+
+async fn revoke_by_pattern(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    body: Result<Json<BulkRevocation>, Problem>,
+) -> Result<axum::Json<BulkRevoked>, Problem> {
+    let mut work = admin.begin().await?;
+    let event = Event::new("oauth.bulk_revoke_pattern", "client", "");
+    let bulk = match body {
+        Ok(Json(bulk)) => bulk,
+        Err(Problem(error)) => return work.finish(event, Err(error)).await,
+    };
+    let result = clients::revoke_by_pattern(&app, &mut work.cx, &bulk).await;
+    let BulkRevocation { client_id_pattern: pattern, reason } = bulk;
+    let event = match &result {
+        Ok(count) => event.with(json!({ "pattern": pattern, "reason": reason, "revoked_count": count })),
+        Err(_) => event,
+    };
+    let (revoked_count, audit_event_id) = work.finish_recorded(event, result).await?;
+    Ok(axum::Json(BulkRevoked { revoked_count, audit_event_id, pattern_matched: pattern }))
+}

@@ -1,0 +1,100 @@
+//! Changes by an administrator. What is absent stays.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::types::Client;
+use super::{lifecycle, lock, rules};
+use crate::kit::app::App;
+use crate::kit::cx::Cx;
+use crate::kit::error::Result;
+
+/// The members of a PATCH.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ClientPatch {
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Short names or URNs of the grants it may use.
+    pub grant_types: Option<Vec<String>>,
+    /// What it may obtain at the most.
+    pub scopes: Option<Vec<String>>,
+    /// Where codes may be sent.
+    pub redirect_uris: Option<Vec<String>>,
+    /// How long its tokens live, in seconds.
+    pub access_token_ttl: Option<i32>,
+    /// How long its refresh tokens live, in seconds.
+    pub refresh_token_ttl: Option<i32>,
+    /// Its public keys; a set without keys takes them away.
+    pub jwks: Option<Value>,
+    /// The shape of its tokens' claims; "" leaves that to the server.
+    pub token_profile: Option<String>,
+    /// Whether it may authenticate. One that may not loses its tokens for good.
+    pub is_active: Option<bool>,
+    /// Anything else.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+impl ClientPatch {
+    /// The names of the members that are there, for the audit log.
+    pub fn members(&self) -> Value {
+        let present = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("grant_types", self.grant_types.is_some()),
+            ("scopes", self.scopes.is_some()),
+            ("redirect_uris", self.redirect_uris.is_some()),
+            ("access_token_ttl", self.access_token_ttl.is_some()),
+            ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
+            ("jwks", self.jwks.is_some()),
+            ("token_profile", self.token_profile.is_some()),
+            ("is_active", self.is_active.is_some()),
+            ("metadata", self.metadata.is_some()),
+        ];
+        let members: Vec<_> = present.into_iter().filter_map(|(name, is)| is.then_some(name)).collect();
+        json!({ "members": members, "is_active": self.is_active })
+    }
+
+    /// Whether it may let somebody act as the client who could not before, or let the client do more.
+    fn widens(&self) -> bool {
+        self.grant_types.is_some()
+            || self.scopes.is_some()
+            || self.redirect_uris.is_some()
+            || self.jwks.is_some()
+            || self.is_active == Some(true)
+    }
+
+    fn onto(self, client: Client) -> Client {
+        Client {
+            name: self.name.unwrap_or(client.name),
+            description: self.description.unwrap_or(client.description),
+            grant_types: self.grant_types.unwrap_or(client.grant_types),
+            scopes: self.scopes.unwrap_or(client.scopes),
+            redirect_uris: self.redirect_uris.unwrap_or(client.redirect_uris),
+            access_token_ttl: self.access_token_ttl.unwrap_or(client.access_token_ttl),
+            refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
+            jwks: self.jwks.or(client.jwks),
+            token_profile: self.token_profile.or(client.token_profile),
+            is_active: self.is_active.unwrap_or(client.is_active),
+            metadata: self.metadata.map_or(client.metadata, Value::Object),
+            ..client
+        }
+    }
+}
+
+/// Changes a client. What comes of it is checked as a new client would be.
+pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: ClientPatch) -> Result<Client> {
+    let client = lock(cx, id).await?;
+    let (was_active, widens) = (client.is_active, patch.widens());
+    let mut client = rules::check(patch.onto(client), &app.config.limits)?;
+    if widens {
+        rules::check_reach(cx, &client).await?;
+    }
+    if was_active && !client.is_active {
+        lifecycle::end_epoch(cx, &mut client, "client_deactivated").await?;
+    }
+    lifecycle::save(cx, client).await
+}
