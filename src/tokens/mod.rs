@@ -20,4 +20,4 @@ pub use answer::AccessToken;
 pub use credential::{IssuedCredential, Of, get, list};
 pub use issue::{ClientStamp, DEEPEST, Grant, Issued, issue};
 pub use revoke::{Anchor, count_of_clients, note, note_all, revoke, revoke_by_id};
-pub use verify::{Found, claims_of, find, verify};
+pub use verify::{Found, claims_of, find, find_all, verify};

@@ -12,16 +12,19 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::http::page::Page;
 
-/// By id alone: the caller compares the digest, which no other tenant can know.
-pub async fn find(db: &mut PgConnection, jti: Uuid) -> sqlx::Result<Option<Found>> {
+/// By ids alone: the caller compares the digest, which no other tenant can know. The range lets a generic plan leave out
+/// the partitions in which none of them can be.
+pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Found>> {
     sqlx::query_as(
         "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
              coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
              delegation_depth, agent_status, revocation, active_until
-         from credential_activity where jti = $1",
+         from credential_activity where jti = any($1) and jti between $2 and $3",
     )
-    .bind(jti)
-    .fetch_optional(db)
+    .bind(jtis)
+    .bind(jtis.iter().min())
+    .bind(jtis.iter().max())
+    .fetch_all(db)
     .await
 }
 
