@@ -9,5 +9,5 @@ mod verify;
 pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
-pub use revoke::{Anchor, note, revoke};
+pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use verify::{Found, claims_of, find, verify};

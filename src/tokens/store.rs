@@ -36,18 +36,39 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn note(cx: &mut Cx, row: Uuid, anchor: Anchor, reason: &str) -> sqlx::Result<()> {
-    let (kind, id, epoch) = anchor.columns();
-    sqlx::query(
-        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+/// Whether a mark or its own end ended the credential; `None` when the tenant has none with this id.
+pub async fn is_over(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar(
+        "select is_revoked or expires_at <= $4 from credential_history
+         where account_id = $1 and project_id = $2 and jti = $3",
     )
-    .bind(row)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(kind)
-    .bind(id)
-    .bind(epoch)
+    .bind(jti)
+    .bind(cx.now)
+    .fetch_optional(&mut *cx.tx)
+    .await
+}
+
+/// One row for each anchor, under the id at the same place.
+pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -> sqlx::Result<()> {
+    let (mut kinds, mut rows, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, row, epoch) in anchors.iter().map(|anchor| anchor.columns()) {
+        kinds.push(kind);
+        rows.push(row);
+        epochs.push(epoch);
+    }
+    sqlx::query(
+        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
+         select m.id, $1, $2, m.anchor, m.anchor_id, m.epoch, $7, $8, $9
+         from unnest($3::uuid[], $4::text[], $5::uuid[], $6::integer[]) as m (id, anchor, anchor_id, epoch)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .bind(kinds)
+    .bind(rows)
+    .bind(epochs)
     .bind(reason)
     .bind(&cx.caller.id)
     .bind(cx.now)
