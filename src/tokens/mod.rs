@@ -5,9 +5,11 @@ mod issue;
 pub mod ledger;
 mod revoke;
 mod store;
+mod tree;
 mod verify;
 pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
+pub use tree::{DryRun, changed_by};
 pub use verify::{Found, claims_of, find, verify};
