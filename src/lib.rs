@@ -7,6 +7,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod idempotency;
 pub mod keys;
+pub mod outbox;
 pub mod policies;
 pub mod tenancy;
 pub mod tokens;

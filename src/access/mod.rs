@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use uuid::Uuid;
 
 pub use lockout::{Lockouts, check_lockout, count_failure, refresh as refresh_lockouts};
 
@@ -89,14 +90,23 @@ pub struct Work {
 
 impl Work {
     /// Ends a change: commits it together with its audit row. A refusal is committed too, as a row that says so.
-    pub async fn finish<T>(mut self, event: Event, result: Result<T>) -> Result<T, Problem> {
-        match &result {
-            Ok(_) => audit::record(&mut self.cx, event).await?,
-            Err(Error::Refused(refused)) => audit::record_refusal(&mut self.cx, event, refused).await?,
-            Err(Error::Fault(_)) => return result.map_err(Problem),
-        }
+    pub async fn finish<T>(self, event: Event, result: Result<T>) -> Result<T, Problem> {
+        let (value, _) = self.finish_with_row(event, result).await?;
+        Ok(value)
+    }
+
+    /// The same for an answer that names its audit row.
+    pub async fn finish_with_row<T>(mut self, event: Event, result: Result<T>) -> Result<(T, Uuid), Problem> {
+        let answer = match result {
+            Ok(value) => Ok((value, audit::record(&mut self.cx, event).await?)),
+            Err(Error::Refused(refused)) => {
+                audit::record_refusal(&mut self.cx, event, &refused).await?;
+                Err(Problem(Error::Refused(refused)))
+            }
+            Err(fault) => return Err(Problem(fault)),
+        };
         self.cx.tx.commit().await.map_err(Error::from)?;
-        result.map_err(Problem)
+        answer
     }
 
     /// Ends a change that was only tried: nothing of it stays, and no audit row tells of it.

@@ -59,18 +59,32 @@ impl Event {
     }
 }
 
-/// Records a success in the request's transaction.
-pub async fn record(cx: &mut Cx, event: Event) -> Result<()> {
+/// Records a success in the request's transaction, and answers the row's id.
+pub async fn record(cx: &mut Cx, event: Event) -> Result<Uuid> {
     write(cx, event, None).await
+}
+
+/// Records many successes of one request.
+pub async fn record_all(cx: &mut Cx, events: Vec<Event>) -> Result<()> {
+    let entries = events.into_iter().map(|event| entry(cx, event, None)).collect::<Result<Vec<_>>>()?;
+    Ok(store::insert(&mut cx.tx, &entries).await?)
 }
 
 /// Records a refusal in the request's transaction.
 pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<()> {
-    write(cx, event, Some(refused.why.to_string())).await
+    write(cx, event, Some(refused.why.to_string())).await?;
+    Ok(())
 }
 
-async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()> {
-    let entry = Entry {
+async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uuid> {
+    let entry = entry(cx, event, refused)?;
+    let id = entry.id;
+    store::insert(&mut cx.tx, &[entry]).await?;
+    Ok(id)
+}
+
+fn entry(cx: &Cx, event: Event, refused: Option<String>) -> Result<Entry> {
+    Ok(Entry {
         id: ids::new(cx.now)?,
         tenant: cx.tenant.clone(),
         occurred_at: cx.now,
@@ -78,8 +92,7 @@ async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<()>
         actor: actor(&cx.caller),
         refused,
         origin: cx.origin.clone(),
-    };
-    Ok(store::insert(&mut cx.tx, &entry).await?)
+    })
 }
 
 fn actor(caller: &Caller) -> (&'static str, String) {

@@ -3,6 +3,7 @@
 mod claims;
 mod issue;
 pub mod ledger;
+mod of_agent;
 mod revoke;
 mod store;
 mod tree;
@@ -10,6 +11,7 @@ mod verify;
 pub mod worker;
 
 pub use issue::{Grant, Issued, issue};
+pub use of_agent::{AgentToken, of_agent};
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use tree::{DryRun, changed_by};
 pub use verify::{Found, claims_of, find, verify};
