@@ -139,7 +139,8 @@ pub async fn children(db: &mut PgConnection, tenant: &Tenant, parents: &[Uuid]) 
 
 /// The credentials with whether a mark before `before` ended them, each by itself or, with `lineage`, by any of its
 /// ancestors. Whoever comes down the tree has seen these already. The bounds on the ids let the plan leave out
-/// partitions. A signing key's mark is asked for again, as a later one of the credential's own covers it in the view.
+/// partitions. A signing key's mark is asked for again, as a later one of the credential's own covers it in the view. A mark
+/// whose time nobody wrote down is old.
 pub async fn nodes(
     db: &mut PgConnection,
     tenant: &Tenant,
@@ -149,11 +150,12 @@ pub async fn nodes(
 ) -> sqlx::Result<Vec<Node>> {
     sqlx::query_as(
         "select s.jti, s.identity_id, s.expires_at,
-             (s.is_marked and ($6::timestamptz is null or least(s.mark_at, k.revoked_at) < $6)) is true
+             s.is_marked and ($6::timestamptz is null or coalesce(least(s.mark_at, k.revoked_at) < $6, true))
              or ($7 and cardinality(s.ancestors) > (
                  select count(*) from credential_standing a left join signing_keys ak on ak.kid = a.kid
                  where a.jti = any(s.ancestors)
-                   and (a.is_marked and ($6 is null or least(a.mark_at, ak.revoked_at) < $6)) is not true)) as ended
+                   and not (a.is_marked
+                            and ($6 is null or coalesce(least(a.mark_at, ak.revoked_at) < $6, true))))) as ended
          from credential_standing s left join signing_keys k on k.kid = s.kid
          where s.account_id = $1 and s.project_id = $2 and s.jti = any($3) and s.jti between $4 and $5",
     )
