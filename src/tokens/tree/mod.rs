@@ -28,7 +28,8 @@ const NAMED: usize = 100_000;
 /// What a change would end, as the answer to `?dry_run=true`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRun {
-    dry_run: bool,
+    #[serde(rename = "dry_run")]
+    rehearsed: bool,
     revoked_count: usize,
     jtis: Vec<Uuid>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -40,7 +41,7 @@ impl DryRun {
     pub fn of(mut jtis: Vec<Uuid>) -> Self {
         let revoked_count = jtis.len();
         jtis.truncate(NAMED);
-        Self { dry_run: true, revoked_count, jtis, truncated: revoked_count > NAMED }
+        Self { rehearsed: true, revoked_count, jtis, truncated: revoked_count > NAMED }
     }
 }
 
