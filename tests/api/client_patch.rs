@@ -112,6 +112,44 @@ async fn the_result_is_checked_as_a_new_client_is() {
 }
 
 #[tokio::test]
+async fn what_a_new_client_may_be_an_old_one_may_become() {
+    let server = Server::new().await;
+    for (number, (member, value)) in [
+        ("name", json!("Other")),
+        ("name", json!("")),
+        ("name", json!("x".repeat(4097))),
+        ("description", json!("x".repeat(4097))),
+        ("grant_types", json!(["api_key", "urn:ietf:params:oauth:grant-type:token-exchange"])),
+        ("grant_types", json!(["implicit"])),
+        ("scopes", json!(["a", "b"])),
+        ("scopes", json!(["a b"])),
+        ("scopes", json!(vec!["a"; 101])),
+        ("redirect_uris", json!(["https://app.example"])),
+        ("redirect_uris", json!(["https://app.example/#"])),
+        ("access_token_ttl", json!(i32::MAX)),
+        ("access_token_ttl", json!(-1)),
+        ("refresh_token_ttl", json!(1.5)),
+        ("jwks", json!({ "keys": [] })),
+        ("jwks", json!({ "keys": [jwk()] })),
+        ("token_profile", json!("shark")),
+        ("token_profile", json!("Shark")),
+        ("metadata", json!({ "a": null })),
+        ("metadata", json!(7)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (id, _) = server.confidential(&format!("old{number}")).await;
+        let patched = server.patch_client(&id, json!({ member: value })).await;
+        let more = json!({ "confidential": true, member: value });
+        let created = server.register_client(&format!("new{number}"), more).await;
+        assert_eq!(patched.status.is_success(), created.status.is_success(), "{member}: {}", patched.text);
+        assert_eq!(patched.body[member], created.body["client"][member], "{member}");
+        assert_eq!(patched.body["detail"], created.body["detail"], "{member}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_change_changes_nothing_of_what_came_with_it() {
     let server = Server::new().await;
     let (_, key) = server.agent("fetcher").await;
@@ -136,7 +174,9 @@ async fn changes_that_meet_all_happen() {
         server.act_on_client(&id, "rotate-secret", Value::Null),
     );
     let rotated = d.expect(200);
-    [a, b, c].into_iter().for_each(|answer| drop(answer.expect(200)));
+    for answer in [a, b, c] {
+        answer.expect(200);
+    }
     let client = server.read_client(&id).await;
     assert_eq!((&client["name"], &client["scopes"]), (&json!("Other"), &json!(["a"])));
     assert!(server.secret_works("worker", rotated.text_of("client_secret")).await);

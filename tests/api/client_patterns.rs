@@ -155,7 +155,9 @@ async fn bulk_revocations_that_meet_neither_lock_up_nor_lose_a_mark() {
         revoke(calls[2].0, calls[2].1),
         revoke(calls[3].0, calls[3].1),
     );
-    [a, b, c, d].into_iter().for_each(|answer| drop(answer.expect(200)));
+    for answer in [a, b, c, d] {
+        answer.expect(200);
+    }
     // c1, c10 and c11 match *1*; the first ten match c?.
     assert_eq!(server.count("select sum(epoch)::bigint from oauth_clients").await, 12 + 3 + 12 + 10);
     assert_eq!(server.count("select count(*) from revocations").await, 12 + 3 + 12 + 10);
