@@ -6,6 +6,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod clients;
+pub mod delegations;
 pub mod idempotency;
 pub mod keys;
 pub mod policies;

@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, clients, keys, oauth};
+use crate::{agents, clients, delegations, keys, oauth, tokens};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -24,6 +24,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(health::routes())
         .merge(keys::routes::routes())
         .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
+        .merge(agents::routes::self_routes())
         .merge(admin())
         .nest("/api/v1", admin())
         .fallback(not_found)
@@ -36,7 +37,11 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 fn admin() -> Router<Arc<App>> {
-    agents::routes::routes().merge(clients::routes::routes())
+    Router::new()
+        .merge(agents::routes::routes())
+        .merge(tokens::routes::routes())
+        .merge(clients::routes::routes())
+        .merge(delegations::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

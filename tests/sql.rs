@@ -23,10 +23,15 @@ const ALLOWED: &[(&str, &str)] = &[
     ("delete from idempotent_answers where expires_at <= $1", "by expiry; what has expired is nobody's"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (
-        "revocation, active_until from credential_activity where jti = $1",
+        "revocation, active_until from credential_activity where jti = any($1)",
         "by jti; the caller compares the digest",
     ),
-    ("where c.client_id = $1 and c.deleted_at is null", "by client_id, which is unique among all tenants"),
+    ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),
+    (
+        "left join credential_activity s on s.jti = $1 left join identities i",
+        "by jti; the caller compares the digest, and all else is of the same tenant",
+    ),
+    ("where c.client_id = $1 and c.deleted_at is null", "by a client_id that is unique among all tenants"),
 ];
 
 struct Statement {

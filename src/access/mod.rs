@@ -3,6 +3,7 @@
 mod admin_keys;
 mod lockout;
 mod open;
+mod own_token;
 pub mod scope;
 mod store;
 mod tenant;
@@ -17,6 +18,8 @@ use uuid::Uuid;
 
 pub use lockout::{Lockouts, check_lockout, count_failure, refresh as refresh_lockouts};
 
+pub use own_token::OwnToken;
+
 pub use admin_keys::{AdminKey, NewAdminKey, create, list, revoke};
 
 use crate::audit::{self, Event};
@@ -27,6 +30,7 @@ use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::trace::{RequestId, client};
+use crate::tokens::Found;
 use crate::{tenancy, tokens};
 
 /// A permission, named by the scopes of which the caller's credential must carry one.
@@ -183,10 +187,7 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
         open::check(parts)?;
         return Ok(open::authenticated());
     };
-    let mut db = app.connection().await?;
-    let outcome = authenticate(app, &mut db, credential, now).await;
-    drop(db);
-    match outcome {
+    match authenticate(app, credential, now).await {
         Ok(authenticated) => {
             app.rates.key(&authenticated.caller.id)?;
             Ok(authenticated)
@@ -200,30 +201,31 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
     }
 }
 
-async fn authenticate(
-    app: &App,
-    db: &mut sqlx::PgConnection,
-    credential: &str,
-    now: Time,
-) -> Result<Authenticated> {
+async fn authenticate(app: &App, credential: &str, now: Time) -> Result<Authenticated> {
     if credential.starts_with(admin_keys::PREFIX) {
-        return admin_keys::authenticate(app, db, credential, now).await;
+        let mut db = app.connection().await?;
+        return admin_keys::authenticate(app, &mut db, credential, now).await;
     }
-    let token = tokens::verify(db, credential, now, &app.config.limits).await?;
-    let token =
-        token.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))?;
-    let user = Some(token.user_id).filter(|user| !user.is_empty());
-    Ok(Authenticated {
-        caller: Caller {
-            kind: "agent",
-            id: token.subject,
-            user,
-            across_tenants: false,
-            authority: Authority::Scopes(token.scopes),
-        },
-        tenant: Some(Tenant { account_id: token.account_id, project_id: token.project_id }),
-        networks: Networks::default(),
-    })
+    let (caller, tenant) = authenticate_token(live_token(app, credential, now).await?);
+    Ok(Authenticated { caller, tenant: Some(tenant), networks: Networks::default() })
+}
+
+/// A token of ours that stands.
+async fn live_token(app: &App, token: &str, now: Time) -> Result<Found> {
+    let found = tokens::verify(app, token, now).await?;
+    found.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))
+}
+
+/// Who presents a token, and in which tenant.
+fn authenticate_token(token: Found) -> (Caller, Tenant) {
+    let caller = Caller {
+        kind: "agent",
+        id: token.presenter,
+        user: Some(token.user_id).filter(|user| !user.is_empty()),
+        across_tenants: false,
+        authority: Authority::Scopes(token.scopes),
+    };
+    (caller, Tenant { account_id: token.account_id, project_id: token.project_id })
 }
 
 /// The bearer credential of a request (RFC 6750 section 2.1: in the header and nowhere else).

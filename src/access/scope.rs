@@ -40,6 +40,11 @@ impl Scopes {
         stored.filter(|scopes| !scopes.is_empty()).map(Self)
     }
 
+    /// A list as stored, where none means nothing.
+    pub fn stored(scopes: Vec<String>) -> Self {
+        Self(scopes)
+    }
+
     /// Whether `scope` is among them.
     pub fn contains(&self, scope: &str) -> bool {
         self.0.iter().any(|known| known == scope)
@@ -63,6 +68,12 @@ impl Scopes {
     /// The space-separated form.
     pub fn joined(&self) -> String {
         self.0.join(" ")
+    }
+
+    /// Those that do not administer the server.
+    #[must_use]
+    pub fn without_reserved(self) -> Self {
+        self.keep(|scope| !is_reserved(scope))
     }
 
     fn keep(mut self, keep: impl Fn(&str) -> bool) -> Self {

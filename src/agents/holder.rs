@@ -6,6 +6,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use super::types::{IdentityType, Status, TrustLevel};
+use crate::access::scope::{Ceiling, Scopes};
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
 use crate::policies::Policy;
@@ -75,6 +76,11 @@ impl FromRow<'_, PgRow> for Holding {
 }
 
 impl Holding {
+    /// What the identity and its policy allow, each for itself.
+    pub fn ceilings(&self) -> [Ceiling; 2] {
+        [Scopes::ceiling(self.holder.allowed_scopes.clone()), self.policy.as_ref().and_then(Policy::ceiling)]
+    }
+
     /// The holding of a row in which the view was joined from the left: `None` where no identity was found.
     pub fn joined(row: &PgRow) -> sqlx::Result<Option<Self>> {
         row.try_get::<Option<Uuid>, _>("identity_id")?.map(|_| Self::from_row(row)).transpose()

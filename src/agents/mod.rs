@@ -1,5 +1,6 @@
 //! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
 //! them.
+mod enrol;
 mod holder;
 mod lifecycle;
 mod public_key;
@@ -9,6 +10,7 @@ mod types;
 mod update;
 
 pub mod routes;
+mod self_routes;
 pub mod worker;
 
 pub use holder::{Holder, Holding};
@@ -18,6 +20,7 @@ pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};
 pub use update::{AgentPatch, check_takeover, update};
 
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::kit::cx::Cx;
@@ -37,6 +40,16 @@ pub async fn find(cx: &mut Cx, id: Uuid) -> Result<Option<Agent>> {
 /// The agent of the tenant that has this external id.
 pub async fn by_external_id(cx: &mut Cx, external_id: &str) -> Result<Option<Agent>> {
     Ok(store::by_external_ids(cx, &[external_id.to_owned()]).await?.pop())
+}
+
+/// An identity of the tenant as issuing reads it.
+pub async fn holding(cx: &mut Cx, id: Uuid) -> Result<Option<Holding>> {
+    Ok(store::holding(cx, id).await?)
+}
+
+/// An identity by its URI, which is unique among all tenants and names its own.
+pub async fn by_uri(db: &mut PgConnection, uri: &str) -> Result<Option<Holding>> {
+    Ok(store::by_uri(db, uri).await?)
 }
 
 /// A page of the tenant's agents, newest first, and the number of all that match.

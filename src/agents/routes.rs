@@ -36,6 +36,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/registry/{id}/rotate-key", post(rotate_key))
 }
 
+pub use super::self_routes::routes as self_routes;
+
 /// An agent with a key that is shown this once.
 #[derive(Debug, Serialize)]
 struct WithKey {

@@ -1,8 +1,9 @@
 //! SQL of identities.
 
-use sqlx::{FromRow, PgPool, Row as _};
+use sqlx::{FromRow, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
+use super::holder::Holding;
 use super::public_key::RegisteredKey;
 use super::register::NewAgent;
 use super::types::{Agent, Status};
@@ -129,6 +130,20 @@ pub async fn lock(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Agent>> {
     get(cx, id).await
 }
 
+pub async fn holding(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Holding>> {
+    sqlx::query_as("select * from holders where account_id = $1 and project_id = $2 and identity_id = $3")
+        .bind(&cx.tenant.account_id)
+        .bind(&cx.tenant.project_id)
+        .bind(id)
+        .fetch_optional(&mut *cx.tx)
+        .await
+}
+
+/// By URI alone, which names its tenant.
+pub async fn by_uri(db: &mut PgConnection, uri: &str) -> sqlx::Result<Option<Holding>> {
+    sqlx::query_as("select * from holders where wimse_uri = $1").bind(uri).fetch_optional(db).await
+}
+
 /// A page of the agents that match, newest first, and how many match.
 pub async fn list(cx: &mut Cx, filter: &Filter, page: Page) -> sqlx::Result<(Vec<Agent>, i64)> {
     let exact = filter.search.as_deref().and_then(|text| Uuid::try_parse(text).ok());
@@ -238,6 +253,34 @@ pub async fn update(
     .bind(key.map(|key| &key.pem))
     .bind(key.map(|key| &key.thumbprint))
     .bind(patch.updated_by())
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// The registered key of an agent.
+pub async fn public_key(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select public_key_pem from identities where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(id)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
+pub async fn set_public_key(cx: &mut Cx, id: Uuid, key: &RegisteredKey) -> sqlx::Result<()> {
+    sqlx::query(
+        "update identities set public_key_pem = $4, public_key_thumbprint = $5, updated_at = $6
+         where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(id)
+    .bind(&key.pem)
+    .bind(&key.thumbprint)
     .bind(cx.now)
     .execute(&mut *cx.tx)
     .await?;

@@ -69,8 +69,19 @@ pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Res
     write(cx, event, Some(refused.why.to_string())).await
 }
 
+/// The row of a success, for a statement that writes it together with the change.
+pub fn entry(cx: &Cx, event: Event) -> Result<Entry> {
+    row(cx, event, None)
+}
+
 async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uuid> {
-    let entry = Entry {
+    let entry = row(cx, event, refused)?;
+    store::insert(&mut cx.tx, &entry).await?;
+    Ok(entry.id)
+}
+
+fn row(cx: &Cx, event: Event, refused: Option<String>) -> Result<Entry> {
+    Ok(Entry {
         id: ids::new(cx.now)?,
         tenant: cx.tenant.clone(),
         occurred_at: cx.now,
@@ -78,9 +89,7 @@ async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uui
         actor: actor(&cx.caller),
         refused,
         origin: cx.origin.clone(),
-    };
-    store::insert(&mut cx.tx, &entry).await?;
-    Ok(entry.id)
+    })
 }
 
 fn actor(caller: &Caller) -> (&'static str, String) {

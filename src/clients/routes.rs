@@ -18,7 +18,7 @@ use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::Result;
-use crate::kit::http::extract::{Id, Json, OptionalJson};
+use crate::kit::http::extract::{Id, Json, MaybeJson};
 use crate::kit::http::problem::Problem;
 
 /// The name under which answers of registration are kept.
@@ -181,11 +181,11 @@ async fn rotate_secret(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
     Id(id): Id,
-    body: Result<OptionalJson<Rotation>, Problem>,
+    body: Result<MaybeJson<Rotation>, Problem>,
 ) -> Result<axum::Json<WithSecret>, Problem> {
     let mut work = admin.begin().await?;
     let result = match body {
-        Ok(OptionalJson(rotation)) => clients::rotate_secret(&app, &mut work.cx, id, rotation).await,
+        Ok(MaybeJson(rotation)) => clients::rotate_secret(&app, &mut work.cx, id, rotation).await,
         Err(Problem(error)) => Err(error),
     };
     let event = Event::new("client.secret_rotated", "client", id);
@@ -200,12 +200,12 @@ async fn revoke_tokens(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
     Id(id): Id,
-    body: Result<OptionalJson<Reason>, Problem>,
+    body: Result<MaybeJson<Reason>, Problem>,
 ) -> Result<axum::Json<Revoked>, Problem> {
     let mut work = admin.begin().await?;
     let event = Event::new("client.tokens_revoked", "client", id);
     let (event, result) = match body {
-        Ok(OptionalJson(Reason { reason })) => {
+        Ok(MaybeJson(Reason { reason })) => {
             let result = clients::revoke_tokens(&app, &mut work.cx, id, &reason).await;
             let facts = match &result {
                 Ok(count) => json!({ "reason": reason, "revoked_count": count }),

@@ -1,6 +1,7 @@
 //! What every stratum stands on: configuration, time, ids, secrets, errors, the database and HTTP. Knows no domain
 //! word.
 pub mod app;
+pub mod assertion;
 pub mod clock;
 pub mod config;
 pub mod cx;
@@ -11,3 +12,4 @@ pub mod ids;
 pub mod metrics;
 pub mod seal;
 pub mod secret;
+pub mod timestamp;

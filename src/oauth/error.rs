@@ -1,10 +1,11 @@
 //! Errors of the OAuth endpoints (RFC 6749 section 5.2): one table from kind to code and status.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::client_auth::tries_basic;
 use crate::kit::error::{Error, Kind};
 use crate::kit::http::trace::Fault;
 
@@ -23,9 +24,17 @@ impl From<Error> for OauthError {
 }
 
 impl OauthError {
-    /// An error of a client that authenticated by HTTP Basic.
-    pub fn of_basic(error: Error) -> Self {
-        Self { error, basic: true }
+    /// The code on the wire, for metrics.
+    pub fn code(&self) -> &'static str {
+        match &self.error {
+            Error::Refused(refused) => code(refused.kind).0,
+            Error::Fault(_) => "server_error",
+        }
+    }
+
+    /// An error for a client that may have tried HTTP Basic.
+    pub fn told(error: Error, headers: &HeaderMap) -> Self {
+        Self { error, basic: tries_basic(headers) }
     }
 }
 

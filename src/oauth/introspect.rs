@@ -3,25 +3,27 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
-use super::client_auth::check_inspector;
+use super::client_auth::inspector;
 use super::error::OauthError;
 use super::params::Params;
+use crate::access::origin;
 use crate::kit::app::App;
 use crate::tokens::{self, Found, claims_of};
 
-/// Anything that does not stand is `{"active": false}` and nothing else (section 2.2).
+/// Anything that does not stand, or that the caller may not see, is `{"active": false}` and nothing else (section 2.2).
 pub async fn introspect(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    parts: Parts,
     params: Params,
 ) -> Result<axum::Json<Value>, OauthError> {
-    check_inspector(&app, &headers, &params)?;
+    let now = app.clock.now();
+    let inspector = inspector(&app, &parts.headers, &params, &origin(&parts), now).await?;
     let token = params.required("token")?;
-    let mut db = app.reserved_connection().await?;
-    let found = tokens::verify(&mut db, token, app.clock.now(), &app.config.limits).await?;
+    let found = tokens::verify(&app, token, now).await?;
+    let found = found.filter(|found| inspector.is_none_or(|known| known.sees(found, app.config.issuer())));
     let answer = found.and_then(|found| answer(&found, claims_of(token)?));
     Ok(axum::Json(answer.unwrap_or_else(|| json!({ "active": false }))))
 }

@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::grants::api_key;
+use super::token::GRANTS;
 use crate::kit::app::App;
 
 /// Authorization server metadata (RFC 8414 section 2).
@@ -16,42 +16,42 @@ pub struct ServerMetadata {
     issuer: String,
     token_endpoint: String,
     jwks_uri: String,
-    grant_types_supported: [&'static str; 1],
+    grant_types_supported: Vec<&'static str>,
     /// Required, also while there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
-    token_endpoint_auth_methods_supported: [&'static str; 1],
-    #[serde(flatten)]
-    inspection: Option<Inspection>,
+    token_endpoint_auth_methods_supported: [&'static str; 4],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 4],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
 }
 
-/// Introspection and revocation.
-#[derive(Debug, Serialize)]
-struct Inspection {
-    introspection_endpoint: String,
-    introspection_endpoint_auth_methods_supported: [&'static str; 1],
-    revocation_endpoint: String,
-    revocation_endpoint_auth_methods_supported: [&'static str; 1],
-}
+/// How clients authenticate; a public one names itself only.
+const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
+/// How a client may sign its assertions.
+const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// Needs no database.
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
     let issuer = app.config.issuer();
-    let inspection = Inspection {
-        introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
-        introspection_endpoint_auth_methods_supported: ["none"],
-        revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
-        revocation_endpoint_auth_methods_supported: ["none"],
-    };
     Json(ServerMetadata {
         issuer: issuer.to_owned(),
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
-        grant_types_supported: [api_key::NAME],
+        grant_types_supported: GRANTS.iter().map(|(wire, _)| *wire).collect(),
         response_types_supported: [],
-        token_endpoint_auth_methods_supported: ["none"],
-        // Anonymous callers are the only ones there are until clients can be registered: where they are refused, these
-        // endpoints work for nobody.
-        inspection: app.config.introspection_open().then_some(inspection),
+        token_endpoint_auth_methods_supported: METHODS,
+        token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
+        introspection_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
+        revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
     })
 }
 

@@ -80,7 +80,7 @@ impl Params {
 }
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 19] = [
     "grant_type",
     "api_key",
     "scope",
@@ -89,6 +89,17 @@ const KNOWN: [&str; 8] = [
     "client_id",
     "client_secret",
     "client_assertion",
+    "client_assertion_type",
+    "account_id",
+    "project_id",
+    "assertion",
+    "subject",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "audience",
+    "resource",
 ];
 
 impl FromRequest<Arc<App>> for Params {

@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use serde_json::{Value, json};
 
-use super::client_auth::check_inspector;
+use super::client_auth::{Authenticated, inspector};
 use super::error::OauthError;
 use super::params::Params;
 use crate::access::origin;
 use crate::kit::app::App;
 use crate::kit::cx::{Authority, Caller, Cx, Tenant};
 use crate::kit::error::Error;
-use crate::tokens;
+use crate::tokens::{self, Found};
 
 /// Always 200 once the client is accepted, also for a token that is unknown or dead (section 2.2).
 pub async fn revoke(
@@ -21,16 +21,18 @@ pub async fn revoke(
     parts: Parts,
     params: Params,
 ) -> Result<axum::Json<Value>, OauthError> {
-    check_inspector(&app, &parts.headers, &params)?;
+    let (from, now) = (origin(&parts), app.clock.now());
+    let inspector = inspector(&app, &parts.headers, &params, &from, now).await?;
     let token = params.required("token")?;
-    let mut tx = app.begin_reserved().await?;
-    if let Some(found) = tokens::find(&mut tx, token, &app.config.limits).await? {
+    let found = tokens::find(&app, token).await?;
+    let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
+    if let Some(found) = found.filter(sees) {
         let mut cx = Cx {
-            tx,
+            tx: app.begin_reserved().await?,
             tenant: Tenant { account_id: found.account_id, project_id: found.project_id },
-            now: app.clock.now(),
-            caller: anonymous(),
-            origin: origin(&parts),
+            now,
+            caller: caller(inspector.as_ref()),
+            origin: from,
         };
         tokens::revoke(&mut cx, found.jti, "oauth2_revocation").await?;
         cx.tx.commit().await.map_err(Error::from)?;
@@ -38,13 +40,11 @@ pub async fn revoke(
     Ok(axum::Json(json!({ "revoked": true })))
 }
 
-/// Whoever holds a token may end it where the mode is open.
-fn anonymous() -> Caller {
-    Caller {
-        kind: "open",
-        id: String::new(),
-        user: None,
-        across_tenants: false,
-        authority: Authority::Scopes(Vec::new()),
-    }
+/// The client or, where the mode is open, whoever holds the token.
+fn caller(inspector: Option<&Authenticated>) -> Caller {
+    let (kind, id) = match inspector {
+        Some(known) => ("client", known.client.client_id.clone()),
+        None => ("open", String::new()),
+    };
+    Caller { kind, id, user: None, across_tenants: false, authority: Authority::Scopes(Vec::new()) }
 }

@@ -3,41 +3,25 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde_json::json;
-use uuid::Uuid;
 
+use super::client_auth::{Authenticated, authenticate, used_before};
 use super::error::{OauthError, code};
-use super::grants::{Denial, Principal, api_key};
+use super::grants::{Denial, Principal, Request, api_key, client_credentials, jwt_bearer, token_exchange};
 use super::params::Params;
 use crate::access::origin;
+use crate::access::scope::Scopes;
 use crate::audit::{Entry, Event};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
+use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
-use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::ids;
-use crate::tokens::ledger::{self, Record};
-use crate::tokens::{Grant, Issued, issue};
-
-/// The answer of RFC 6749 section 5.1, with what agents' clients read beside it. No member is null.
-#[derive(Debug, Serialize)]
-struct Answer {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: i64,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    scope: String,
-    jti: Uuid,
-    iat: i64,
-    account_id: String,
-    project_id: String,
-    external_id: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    user_id: String,
-}
+use crate::tokens::ledger::{Outcome, Record};
+use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
 pub async fn token(
@@ -46,7 +30,7 @@ pub async fn token(
     params: Params,
 ) -> Result<Response, OauthError> {
     let now = app.clock.now();
-    let (name, outcome) = grant(&app, &params, &origin(&parts), now).await;
+    let (name, outcome) = grant(&app, &params, &parts.headers, &origin(&parts), now).await;
     match outcome {
         Ok(answer) => {
             app.metrics.token(name, "issued");
@@ -54,103 +38,171 @@ pub async fn token(
             Ok((no_store, axum::Json(answer)).into_response())
         }
         Err(error) => {
-            let reason = match &error {
-                Error::Refused(refused) => code(refused.kind).0,
-                Error::Fault(_) => "server_error",
-            };
-            app.metrics.token(name, reason);
-            Err(error.into())
+            app.metrics.token(name, error.code());
+            Err(error)
         }
     }
 }
 
-/// Runs the grant that was asked for, under the name that metrics know it by.
-async fn grant(app: &App, params: &Params, from: &Origin, now: Time) -> (&'static str, Result<Answer>) {
+/// Authenticates the client if one is named and runs the grant that was asked for, under the name that metrics know it
+/// by.
+async fn grant(
+    app: &App,
+    params: &Params,
+    headers: &HeaderMap,
+    from: &Origin,
+    now: Time,
+) -> (&'static str, Result<AccessToken, OauthError>) {
     let grant_type = match params.required("grant_type") {
         Ok(grant_type) => grant_type,
-        Err(error) => return ("none", Err(error)),
+        Err(error) => return ("none", Err(error.into())),
     };
-    let (name, decision) = match grant_type {
-        api_key::NAME => (api_key::NAME, api_key::redeem(app, params, from, now).await),
-        _ => {
-            let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
-            return ("other", Err(refuse(Kind::UnsupportedGrantType, why)));
+    let Some(name) = short_name(grant_type) else {
+        let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
+        return ("other", Err(refuse(Kind::UnsupportedGrantType, why).into()));
+    };
+    let client = match authenticate(app, headers, params, from, now).await {
+        Ok(client) => client,
+        Err(error) => return (name, Err(error)),
+    };
+    let scopes = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes);
+    let outcome = match scopes {
+        Ok(scopes) => {
+            let request = Request { app, params, scopes, client: client.as_ref(), from, now };
+            conclude(&request, redeem(name, &request).await).await
         }
+        Err(error) => Err(error),
     };
-    (name, conclude(app, decision, from, now).await)
+    (name, outcome.map_err(|error| OauthError::told(error, headers)))
+}
+
+/// The grants of this endpoint, by the name on the wire and the short one.
+pub const GRANTS: [(&str, &str); 4] = [
+    (api_key::NAME, api_key::NAME),
+    (client_credentials::NAME, client_credentials::NAME),
+    (jwt_bearer::URN, jwt_bearer::NAME),
+    (token_exchange::URN, token_exchange::NAME),
+];
+
+fn short_name(grant_type: &str) -> Option<&'static str> {
+    GRANTS.iter().find(|(wire, _)| *wire == grant_type).map(|(_, short)| *short)
+}
+
+async fn redeem(name: &'static str, request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+    if let Some(known) = request.client
+        && !known.client.grant_types.iter().any(|grant| grant == name)
+    {
+        let why = "the client is not registered for this grant type";
+        return Err(client_credentials::principal(known).denied(refuse(Kind::UnauthorizedClient, why)));
+    }
+    match name {
+        api_key::NAME => api_key::redeem(request).await,
+        client_credentials::NAME => client_credentials::redeem(request),
+        jwt_bearer::NAME => jwt_bearer::redeem(request).await,
+        _ => token_exchange::redeem(request).await,
+    }
 }
 
 /// Issues, makes it durable, answers; or makes the refusal durable and answers that.
 async fn conclude(
-    app: &App,
+    request: &Request<'_>,
     decision: Result<(Grant, Principal), Denial>,
-    from: &Origin,
-    now: Time,
-) -> Result<Answer> {
+) -> Result<AccessToken> {
     let denial = match decision {
-        Ok((grant, principal)) => match issue(app, &grant, now) {
-            Ok(issued) => return record(app, grant, issued, (principal, from), now).await,
-            Err(error) => Denial { error, principal: Some(principal) },
-        },
+        Ok((grant, principal)) => {
+            let grant = with_client(grant, request.client);
+            match issue(request.app, &grant, request.now) {
+                Ok(issued) => return record(request, grant, issued, principal).await,
+                Err(error) => principal.denied(error),
+            }
+        }
         Err(denial) => denial,
     };
     if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
-        let event = Event::new("token.refused", "token", "").with(json!({ "error": code(refused.kind).0 }));
-        let entry = entry((principal, from), event, Some(refused.why.to_string()), now)?;
-        write(app, &[Record::Refusal(entry)]).await?;
+        let entry = refusal(request, principal, refused)?;
+        request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
 }
 
+/// What a client that is named adds to every grant: the token rests on it, and its assertion is used up.
+fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
+    let Some(Authenticated { client, artefact, .. }) = client else { return grant };
+    grant.client =
+        Some(ClientStamp { id: client.id, client_id: client.client_id.clone(), epoch: client.epoch });
+    grant.artefacts.extend(artefact.clone());
+    grant.ttl_seconds = u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0);
+    if let Some(profile) = client.token_profile.as_deref().and_then(Profile::of) {
+        grant.profile = profile;
+    }
+    grant
+}
+
 async fn record(
-    app: &App,
+    request: &Request<'_>,
     grant: Grant,
     issued: Issued,
-    by: (Principal, &Origin),
-    now: Time,
-) -> Result<Answer> {
-    let Issued { token, credential } = issued;
-    let facts = json!({
+    principal: Principal,
+) -> Result<AccessToken> {
+    let mut answer = AccessToken::of(&grant, &issued);
+    if grant.grant_type == token_exchange::NAME {
+        answer = answer.exchanged(token_exchange::ACCESS_TOKEN);
+    }
+    let credential = Box::new(issued.credential);
+    let mut facts = json!({
         "grant_type": grant.grant_type,
-        "identity_id": grant.holder.identity_id,
+        "identity_id": credential.identity_id,
         "scope": credential.scopes.joined(),
     });
-    let event = Event::new("token.issued", "credential", credential.jti).with(facts);
-    let answer = Answer {
-        access_token: token,
-        token_type: "Bearer",
-        expires_in: (credential.expires_at - credential.issued_at).whole_seconds(),
-        scope: credential.scopes.joined(),
-        jti: credential.jti,
-        iat: credential.issued_at.unix_timestamp(),
-        account_id: grant.tenant.account_id,
-        project_id: grant.tenant.project_id,
-        external_id: grant.holder.external_id,
-        user_id: grant.user_id,
-    };
-    if let Some(key) = credential.api_key_id {
-        app.usage.note(key, credential.issued_at, by.1.address);
+    if let Some(client) = &grant.client {
+        facts["client_id"] = json!(client.client_id);
     }
-    let entry = entry(by, event, None, now)?;
-    write(app, &[Record::Issue(Box::new(credential), entry)]).await?;
+    if let Some(parent) = &grant.parent {
+        facts["parent_jti"] = json!(parent.jti);
+        facts["delegation_depth"] = json!(credential.depth);
+    }
+    let event = Event::new("token.issued", "credential", credential.jti).with(facts);
+    let key = credential.api_key_id;
+    let once = if grant.artefacts.is_empty() {
+        None
+    } else {
+        let used = used_before("");
+        let Error::Refused(refused) = &used else { return Err(used) };
+        Some(refusal(request, principal.clone(), refused)?)
+    };
+    let entry = entry(request, principal, event, None)?;
+    let record = match once {
+        None => Record::Issue(credential, entry),
+        Some(refusal) => Record::IssueOnce(credential, entry, grant.artefacts, refusal),
+    };
+    match request.app.write(record).await? {
+        Outcome::Written => {}
+        Outcome::Used(kind) => return Err(used_before(kind)),
+    }
+    if let Some(key) = key {
+        request.app.usage.note(key, request.now, request.from.address);
+    }
     Ok(answer)
 }
 
-fn entry(by: (Principal, &Origin), event: Event, refused: Option<String>, now: Time) -> Result<Entry> {
-    let (principal, origin) = by;
+fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused) -> Result<Entry> {
+    let event = Event::new("token.refused", "token", "").with(json!({ "error": code(refused.kind).0 }));
+    entry(request, principal, event, Some(refused.why.to_string()))
+}
+
+fn entry(
+    request: &Request<'_>,
+    principal: Principal,
+    event: Event,
+    refused: Option<String>,
+) -> Result<Entry> {
     Ok(Entry {
-        id: ids::new(now)?,
+        id: ids::new(request.now)?,
         tenant: principal.tenant,
-        occurred_at: now,
+        occurred_at: request.now,
         event,
         actor: (principal.kind, principal.id),
         refused,
-        origin: origin.clone(),
+        origin: request.from.clone(),
     })
-}
-
-async fn write(app: &App, records: &[Record]) -> Result<()> {
-    let mut db = app.connection().await?;
-    ledger::write(&mut db, records).await?;
-    Ok(())
 }

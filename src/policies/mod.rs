@@ -1,5 +1,8 @@
 //! Credential policies: the ceilings a tenant sets over what may be issued. One place says no, and it says why.
+mod grant_types;
 mod store;
+
+pub use grant_types::grant_type;
 
 use std::str::FromStr;
 

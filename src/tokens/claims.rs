@@ -1,11 +1,13 @@
-//! The claims of an access token, in the profile of the native API: `sub` is the agent that presents the token.
+//! The claims of an access token. One set of facts; a profile decides their names and whose `sub` is.
 
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::actor::{Hop, Principal};
 use super::issue::Grant;
 use crate::kit::clock::Time;
+use crate::kit::config::Profile;
 
 /// Claims in the order in which they are written. What is empty is left out, save what clients expect always.
 #[derive(Debug, Serialize)]
@@ -20,6 +22,8 @@ pub struct Claims<'a> {
     project_id: &'a str,
     grant_type: &'a str,
     mission_id: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal_type: Option<&'static str>,
     external_id: &'a str,
     identity_type: &'a str,
     sub_type: &'a str,
@@ -42,19 +46,53 @@ pub struct Claims<'a> {
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
     #[serde(skip_serializing_if = "str::is_empty")]
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    delegation_depth: i32,
+    #[serde(skip_serializing_if = "str::is_empty")]
     user_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<Actor<'a>>,
+    may_act: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Act<'a>>,
 }
 
-/// RFC 8693 section 4.1. For a token from an API key: the person who made the key.
-#[derive(Debug, Serialize)]
-struct Actor<'a> {
+/// An actor (RFC 8693 section 4.1), with those before him where the profile nests them.
+#[derive(Debug, Default, Serialize)]
+struct Act<'a> {
     sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trust_level: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Act<'a>>>,
+}
+
+/// The key to which something is bound (RFC 7800, RFC 9449 section 6).
+#[derive(Debug, Serialize)]
+struct Confirmation<'a> {
+    jkt: &'a str,
 }
 
 /// The part of a token that only issuing knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Stamp {
     /// The token's id.
     pub jti: Uuid,
@@ -62,29 +100,39 @@ pub struct Stamp {
     pub issued_at: Time,
     /// When it ends, to the second.
     pub expires_at: Time,
+    /// For whom the chain acts; `None` for a root.
+    pub principal: Option<Principal>,
+    /// Who acts, newest first; empty for a root.
+    pub actors: Vec<Hop>,
 }
 
 impl<'a> Claims<'a> {
     /// What a grant's token says.
-    pub fn of(issuer: &'a str, grant: &'a Grant, stamp: Stamp) -> Self {
-        let holder = &grant.holder;
+    pub fn of(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Self {
+        let holder = &grant.holding.holder;
         let tools = holder.capabilities.as_array();
         let named = tools.is_some_and(|tools| !tools.is_empty() && tools.iter().all(Value::is_string));
+        let chain = grant.profile != Profile::Zeroid;
+        let principal = stamp.principal.as_ref().filter(|_| chain);
+        let shark = grant.profile == Profile::Shark;
         Self {
             iss: issuer,
-            sub: &holder.wimse_uri,
+            sub: subject(grant, stamp),
             aud: &grant.audience,
             iat: stamp.issued_at.unix_timestamp(),
             exp: stamp.expires_at.unix_timestamp(),
             jti: stamp.jti,
-            account_id: &grant.tenant.account_id,
-            project_id: &grant.tenant.project_id,
+            account_id: &grant.holding.tenant.account_id,
+            project_id: &grant.holding.tenant.project_id,
             grant_type: grant.grant_type,
-            mission_id: stamp.jti,
-            external_id: &holder.external_id,
-            identity_type: holder.identity_type.as_str(),
+            mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
+            // The principal of a chain is a workload as long as no person can begin one.
+            principal_type: (grant.profile == Profile::Rfc8693).then_some("workload"),
+            external_id: principal.map_or(&holder.external_id, |principal| &principal.external_id),
+            identity_type: principal
+                .map_or(holder.identity_type.as_str(), |principal| &principal.identity_type),
             sub_type: &holder.sub_type,
-            trust_level: holder.trust_level.as_str(),
+            trust_level: principal.map_or(holder.trust_level.as_str(), |principal| &principal.trust_level),
             status: holder.status.as_str(),
             owner_user_id: &holder.owner_user_id,
             name: &holder.identity_name,
@@ -94,8 +142,69 @@ impl<'a> Claims<'a> {
             capabilities: named.then_some(&holder.capabilities),
             scopes: grant.scopes.as_slice(),
             scope: grant.scopes.joined(),
+            client_id: grant.client.as_ref().map_or("", |client| &client.client_id),
+            agent_id: shark.then_some(holder.identity_id),
+            agent_name: shark.then_some(&holder.identity_name),
+            delegation_depth: grant.depth(),
             user_id: &grant.user_id,
-            act: Some(Actor { sub: &grant.user_id }).filter(|act| !act.sub.is_empty()),
+            may_act: grant.may_act.as_ref(),
+            act: act(issuer, grant, stamp),
         }
     }
+}
+
+/// The `sub` of a grant's token: who presents it or, where the profile tells the chain, for whom it acts.
+pub fn subject<'a>(grant: &'a Grant, stamp: &'a Stamp) -> &'a str {
+    let holder = &grant.holding.holder.wimse_uri;
+    let own_client = grant.client.as_ref().map_or("", |client| &client.client_id);
+    match (grant.profile, &stamp.principal) {
+        (Profile::Rfc8693, Some(principal)) => &principal.sub,
+        (Profile::Shark, Some(principal)) => or(&principal.client_id, &principal.sub),
+        (Profile::Shark, None) => or(own_client, holder),
+        (Profile::Zeroid, _) | (Profile::Rfc8693, None) => holder,
+    }
+}
+
+fn act<'a>(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Option<Act<'a>> {
+    match (grant.profile, &grant.parent) {
+        (Profile::Zeroid, Some(parent)) => Some(Act { sub: &parent.subject, ..Act::default() }),
+        // For a token from an API key: the person who made the key.
+        (Profile::Zeroid, None) => {
+            Some(Act { sub: &grant.user_id, ..Act::default() }).filter(|act| !act.sub.is_empty())
+        }
+        (Profile::Rfc8693 | Profile::Shark, _) => {
+            let mut act = nested(&stamp.actors, grant.profile)?;
+            if grant.profile == Profile::Rfc8693 {
+                let holder = &grant.holding.holder;
+                act.iss = Some(issuer);
+                act.identity_type = Some(holder.identity_type.as_str());
+                act.trust_level = Some(holder.trust_level.as_str());
+                act.external_id = Some(&holder.external_id);
+            }
+            Some(act)
+        }
+    }
+}
+
+fn nested(hops: &[Hop], profile: Profile) -> Option<Act<'_>> {
+    let (hop, earlier) = hops.split_first()?;
+    let shark = profile == Profile::Shark;
+    Some(Act {
+        sub: if shark { or(&hop.client_id, &hop.sub) } else { &hop.sub },
+        iat: Some(hop.iat),
+        scope: Some(&hop.scope),
+        cnf: hop.jkt.as_deref().map(|jkt| Confirmation { jkt }),
+        agent_id: shark.then_some(hop.agent_id),
+        act: nested(earlier, profile).map(Box::new),
+        ..Act::default()
+    })
+}
+
+fn or<'a>(text: &'a str, other: &'a str) -> &'a str {
+    if text.is_empty() { other } else { text }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(depth: &i32) -> bool {
+    *depth == 0
 }

@@ -1,15 +1,17 @@
 //! The one place that says yes: every grant's outcome is checked, clamped, signed and turned into a record here.
 
+use serde_json::Value;
 use time::Duration;
 use uuid::Uuid;
 
-use super::claims::{Claims, Stamp};
-use super::ledger::Credential;
+use super::actor::{Hop, Parent};
+use super::claims::{Claims, Stamp, subject};
+use super::ledger::{Artefact, Credential};
 use crate::access::scope::Scopes;
-use crate::agents::{self, Holder};
+use crate::agents::{self, Holding};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
-use crate::kit::cx::Tenant;
+use crate::kit::config::Profile;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::{ids, secret};
 use crate::policies::{self, Policy, Question};
@@ -19,22 +21,43 @@ use crate::policies::{self, Policy, Question};
 pub struct Grant {
     /// Short name of the grant type.
     pub grant_type: &'static str,
-    /// Whose token.
-    pub tenant: Tenant,
-    /// For whom.
-    pub holder: Holder,
-    /// Every policy over it; one that is missing is no policy but a fault.
-    pub policies: Vec<Policy>,
+    /// For whom, under which policy.
+    pub holding: Holding,
+    /// A further policy over it, as the API key's.
+    pub key_policy: Option<Policy>,
     /// What it may do, already narrowed.
     pub scopes: Scopes,
     /// For whom it is meant.
     pub audience: Vec<String>,
+    /// A lifetime that was asked for, in seconds; the server's default where there is none.
+    pub ttl_seconds: Option<u32>,
     /// An end it must not outlive, as the API key's.
     pub not_after: Option<Time>,
     /// The API key it rests on.
     pub api_key_id: Option<Uuid>,
+    /// The client it rests on.
+    pub client: Option<ClientStamp>,
+    /// The credential it comes from.
+    pub parent: Option<Parent>,
+    /// How its claims are written.
+    pub profile: Profile,
     /// The person behind it, "" if unknown.
     pub user_id: String,
+    /// Who alone may act for its subject (RFC 8693 section 4.4).
+    pub may_act: Option<Value>,
+    /// What is used up by it.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// The client that obtains a token, as the decision saw it.
+#[derive(Clone, Debug)]
+pub struct ClientStamp {
+    /// The row's id.
+    pub id: Uuid,
+    /// The name by which it authenticated.
+    pub client_id: String,
+    /// The epoch that the decision saw.
+    pub epoch: i32,
 }
 
 /// A signed token, not yet durable: write the record before the answer leaves.
@@ -46,51 +69,132 @@ pub struct Issued {
     pub credential: Credential,
 }
 
+/// No chain is longer, whatever a policy says: a token lists every credential it rests on.
+pub const DEEPEST: i32 = 64;
+
+impl Grant {
+    /// A root for this holder, with the server's defaults.
+    pub fn root(app: &App, grant_type: &'static str, holding: Holding) -> Self {
+        Self {
+            grant_type,
+            holding,
+            key_policy: None,
+            scopes: Scopes::default(),
+            audience: vec![app.config.issuer().to_owned()],
+            ttl_seconds: None,
+            not_after: None,
+            api_key_id: None,
+            client: None,
+            parent: None,
+            profile: app.config.tokens.profile,
+            user_id: String::new(),
+            may_act: None,
+            artefacts: Vec::new(),
+        }
+    }
+
+    /// How deep the credential will stand.
+    pub fn depth(&self) -> i32 {
+        self.parent.as_ref().map_or(0, |parent| parent.depth + 1)
+    }
+
+    /// Every policy over it.
+    pub fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.holding.policy.iter().chain(&self.key_policy)
+    }
+}
+
 /// Checks state and policies, clamps the lifetime and signs.
 pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
-    agents::usable(grant.holder.status, grant.holder.identity_expires_at, now)?;
-    if grant.policies.is_empty() {
-        return Err(anyhow::anyhow!("identity {} has no credential policy", grant.holder.identity_id).into());
-    }
-    let question =
-        Question { grant_type: grant.grant_type, trust_level: grant.holder.trust_level, depth: 0, now };
-    grant.policies.iter().try_for_each(|policy| policies::check(policy, &question))?;
+    check(grant, now)?;
     let (issued_at, expires_at) = lifetime(app, grant, now)?;
-    let stamp = Stamp { jti: ids::new(now)?, issued_at, expires_at };
+    let stamp = stamp(grant, now, (issued_at, expires_at))?;
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
-    let token = key.sign(&Claims::of(app.config.issuer(), grant, stamp))?;
+    let token = key.sign(&Claims::of(app.config.issuer(), grant, &stamp))?;
+    let holder = &grant.holding.holder;
     let credential = Credential {
         jti: stamp.jti,
-        tenant: grant.tenant.clone(),
+        tenant: grant.holding.tenant.clone(),
         token_sha256: secret::sha256(token.as_bytes()),
         kid: key.kid().to_owned(),
-        identity_id: grant.holder.identity_id,
-        agent_epoch: grant.holder.epoch,
+        identity_id: holder.identity_id,
+        agent_epoch: holder.epoch,
         api_key_id: grant.api_key_id,
-        mission_id: stamp.jti,
+        client: grant.client.clone(),
+        parent_jti: grant.parent.as_ref().map(|parent| parent.jti),
+        ancestors: grant.parent.as_ref().map(Parent::lineage).unwrap_or_default(),
+        mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
+        depth: grant.depth(),
+        delegated_by: grant.parent.as_ref().map(|parent| parent.holder_uri.clone()).unwrap_or_default(),
+        profile: grant.profile,
         grant_type: grant.grant_type,
-        subject: grant.holder.wimse_uri.clone(),
+        subject: subject(grant, &stamp).to_owned(),
         user_id: grant.user_id.clone(),
         scopes: grant.scopes.clone(),
         audience: grant.audience.clone(),
         issued_at,
         expires_at,
+        principal: stamp.principal,
+        actors: stamp.actors,
     };
     Ok(Issued { token, credential })
 }
 
-/// The default, or less where a policy, the identity's end or the grant's own bound asks for it. Whole seconds:
-/// a token must not live longer than what it rests on.
+/// Tenant, identity and policies; each has one place that says no, and it is asked for every credential.
+fn check(grant: &Grant, now: Time) -> Result<()> {
+    let holder = &grant.holding.holder;
+    if !grant.holding.tenant_active {
+        return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
+    }
+    agents::usable(holder.status, holder.identity_expires_at, now)?;
+    if grant.holding.policy.is_none() {
+        return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
+    }
+    let depth = grant.depth();
+    if depth > DEEPEST {
+        let why = format!("a chain of delegations has at most {DEEPEST} hops");
+        return Err(refuse(Kind::PolicyViolation, why));
+    }
+    let question = Question { grant_type: grant.grant_type, trust_level: holder.trust_level, depth, now };
+    grant.policies().try_for_each(|policy| policies::check(policy, &question))
+}
+
+fn stamp(grant: &Grant, now: Time, times: (Time, Time)) -> Result<Stamp> {
+    let (issued_at, expires_at) = times;
+    let holder = &grant.holding.holder;
+    let hop = || Hop {
+        sub: holder.wimse_uri.clone(),
+        client_id: grant.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default(),
+        agent_id: holder.identity_id,
+        iat: issued_at.unix_timestamp(),
+        scope: grant.scopes.joined(),
+        jkt: None,
+    };
+    Ok(Stamp {
+        jti: ids::new(now)?,
+        issued_at,
+        expires_at,
+        principal: grant.parent.as_ref().map(|parent| parent.principal.clone()),
+        actors: grant.parent.as_ref().map(|parent| parent.actors_with(hop())).unwrap_or_default(),
+    })
+}
+
+/// What was asked for or the default, or less where a policy, the identity's end, the parent or the grant's own bound
+/// asks for it. Whole seconds: a token must not live longer than what it rests on.
 fn lifetime(app: &App, grant: &Grant, now: Time) -> Result<(Time, Time)> {
     let issued_at = now.replace_nanosecond(0)?;
-    let longest = [app.config.tokens.default_ttl_seconds, app.config.tokens.max_ttl_seconds].map(i64::from);
-    let policies = grant.policies.iter().map(|policy| i64::from(policy.max_ttl_seconds));
+    let asked = grant.ttl_seconds.unwrap_or(app.config.tokens.default_ttl_seconds);
+    let longest = [asked, app.config.tokens.max_ttl_seconds].map(i64::from);
+    let policies = grant.policies().map(|policy| i64::from(policy.max_ttl_seconds));
     let seconds = longest.into_iter().chain(policies).min().unwrap_or_default();
     let mut expires_at = issued_at + Duration::seconds(seconds);
-    for (bound, why) in
-        [(grant.holder.identity_expires_at, "identity_expired"), (grant.not_after, "credential_expired")]
-    {
+    let parent = grant.parent.as_ref().map(|parent| parent.active_until);
+    for (bound, why) in [
+        (grant.holding.holder.identity_expires_at, "identity_expired"),
+        (grant.not_after, "credential_expired"),
+        (parent, "credential_expired"),
+    ] {
         let Some(bound) = bound else { continue };
         expires_at = expires_at.min(bound.replace_nanosecond(0)?);
         if expires_at <= now {

@@ -1,12 +1,18 @@
-//! The ledger: what makes a token durable before its answer leaves. One statement writes credentials and audit rows
-//! together, for one record or for many.
+//! The ledger: what makes a token durable before its answer leaves. Single-use artefacts, credentials and audit rows are
+//! written together, for one record or for many.
 
-use sqlx::PgConnection;
+use std::collections::HashMap;
+
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::actor::{Hop, Principal};
+use super::issue::ClientStamp;
 use crate::access::scope::Scopes;
 use crate::audit::Entry;
 use crate::kit::clock::Time;
+use crate::kit::config::Profile;
 use crate::kit::cx::Tenant;
 
 /// A row of `credentials`.
@@ -26,8 +32,20 @@ pub struct Credential {
     pub agent_epoch: i32,
     /// The API key it rests on.
     pub api_key_id: Option<Uuid>,
+    /// The client it rests on.
+    pub client: Option<ClientStamp>,
+    /// The credential it comes from.
+    pub parent_jti: Option<Uuid>,
+    /// Everything above it, the root first.
+    pub ancestors: Vec<Uuid>,
     /// The root of its tree.
     pub mission_id: Uuid,
+    /// How deep it stands; a root has 0.
+    pub depth: i32,
+    /// The holder of the one it comes from, "" for a root.
+    pub delegated_by: String,
+    /// How its claims are written.
+    pub profile: Profile,
     /// Short name of the grant.
     pub grant_type: &'static str,
     /// Its `sub`.
@@ -42,6 +60,21 @@ pub struct Credential {
     pub issued_at: Time,
     /// When it ends.
     pub expires_at: Time,
+    /// For whom the chain acts; `None` for a root.
+    pub principal: Option<Principal>,
+    /// Who acts, newest first; empty for a root.
+    pub actors: Vec<Hop>,
+}
+
+/// Something that works once. The kind is part of its key, so it passes for nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artefact {
+    /// What it is.
+    pub kind: &'static str,
+    /// By what it is recognised.
+    pub key: [u8; 32],
+    /// From when on it is refused anyway, so that its row may go.
+    pub until: Time,
 }
 
 /// What one token request leaves behind.
@@ -49,23 +82,10 @@ pub struct Credential {
 pub enum Record {
     /// A token, with the audit row that tells of it.
     Issue(Box<Credential>, Entry),
+    /// A token that uses something up; the second entry is written instead when another record was first.
+    IssueOnce(Box<Credential>, Entry, Vec<Artefact>, Entry),
     /// A refusal with a known principal.
     Refusal(Entry),
-}
-
-impl Record {
-    fn credential(&self) -> Option<&Credential> {
-        match self {
-            Self::Issue(credential, _) => Some(credential),
-            Self::Refusal(_) => None,
-        }
-    }
-
-    fn entry(&self) -> &Entry {
-        match self {
-            Self::Issue(_, entry) | Self::Refusal(entry) => entry,
-        }
-    }
 }
 
 /// What became of a record.
@@ -73,22 +93,114 @@ impl Record {
 pub enum Outcome {
     /// It is durable.
     Written,
+    /// An artefact of this kind was used before; the refusal is durable.
+    Used(&'static str),
 }
 
-/// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays.
+impl Record {
+    fn artefacts(&self) -> &[Artefact] {
+        match self {
+            Self::IssueOnce(_, _, artefacts, _) => artefacts,
+            Self::Issue(..) | Self::Refusal(_) => &[],
+        }
+    }
+
+    /// The id under which the record's artefacts are used.
+    fn user(&self) -> Uuid {
+        match self {
+            Self::Issue(credential, _) | Self::IssueOnce(credential, ..) => credential.jti,
+            Self::Refusal(entry) => entry.id,
+        }
+    }
+
+    /// The rows to write, given the outcome.
+    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, &Entry) {
+        match (self, outcome) {
+            (Self::IssueOnce(_, _, _, refusal), Outcome::Used(_)) => (None, refusal),
+            (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
+                (Some(credential), entry)
+            }
+            (Self::Refusal(entry), _) => (None, entry),
+        }
+    }
+}
+
+/// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays, and
+/// an artefact that it used itself counts as its own.
 pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Vec<Outcome>> {
+    if records.iter().all(|record| record.artefacts().is_empty()) {
+        let outcomes = vec![Outcome::Written; records.len()];
+        insert(db, records, &outcomes).await?;
+        return Ok(outcomes);
+    }
+    let mut tx = db.begin().await?;
+    let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
+    let outcomes = use_up(&mut tx, &wanted).await?;
+    insert(&mut tx, records, &outcomes).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+/// Uses artefacts up, each list for its user, and says who was first. Call it in a transaction: what is used must go back
+/// when the work that used it fails.
+pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sqlx::Result<Vec<Outcome>> {
+    let all: Vec<(Uuid, &Artefact)> =
+        wanted.iter().flat_map(|(user, list)| list.iter().map(|artefact| (*user, artefact))).collect();
+    let kinds: Vec<_> = all.iter().map(|(_, artefact)| artefact.kind).collect();
+    let keys: Vec<_> = all.iter().map(|(_, artefact)| artefact.key.to_vec()).collect();
+    // In the order of the key, so that two groups never wait for each other in a circle.
+    sqlx::query(
+        "insert into used_once (kind, key, used_by, expires_at)
+         select * from unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) as u (kind, key, used_by, until)
+         order by kind, key
+         on conflict do nothing",
+    )
+    .bind(&kinds)
+    .bind(&keys)
+    .bind(all.iter().map(|(user, _)| *user).collect::<Vec<_>>())
+    .bind(all.iter().map(|(_, artefact)| artefact.until).collect::<Vec<_>>())
+    .execute(&mut *db)
+    .await?;
+    // A further statement: the one that met a row of another transaction can't see it.
+    let first: Vec<(String, Vec<u8>, Uuid)> = sqlx::query_as(
+        "select kind, key, used_by from used_once
+         where (kind, key) in (select * from unnest($1::text[], $2::bytea[]))",
+    )
+    .bind(&kinds)
+    .bind(&keys)
+    .fetch_all(&mut *db)
+    .await?;
+    let first: HashMap<_, _> = first.into_iter().map(|(kind, key, user)| ((kind, key), user)).collect();
+    let is_first = |user: Uuid, artefact: &Artefact| {
+        first.get(&(artefact.kind.to_owned(), artefact.key.to_vec())) == Some(&user)
+    };
+    let outcome = |(user, list): &(Uuid, &[Artefact])| {
+        let lost = list.iter().find(|artefact| !is_first(*user, artefact));
+        lost.map_or(Outcome::Written, |artefact| Outcome::Used(artefact.kind))
+    };
+    Ok(wanted.iter().map(outcome).collect())
+}
+
+async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome]) -> sqlx::Result<()> {
     let query = sqlx::query(
         "with issued as (
              insert into credentials (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch,
-                 api_key_id, mission_id, grant_type, subject, user_id, scopes, audience, issued_at, expires_at)
+                 api_key_id, oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id,
+                 delegation_depth, delegated_by, token_profile, grant_type, subject, user_id, scopes, audience,
+                 issued_at, expires_at, principal, actors)
              select c.jti, c.account_id, c.project_id, c.token_sha256, c.kid, c.identity_id, c.agent_epoch,
-                 c.api_key_id, c.mission_id, c.grant_type, c.subject, c.user_id, string_to_array(c.scopes, ' '),
-                 string_to_array(c.audience, ' '), c.issued_at, c.expires_at
+                 c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch, c.parent_jti, c.ancestors::uuid[],
+                 c.mission_id, c.delegation_depth, c.delegated_by, c.token_profile, c.grant_type, c.subject, c.user_id,
+                 string_to_array(c.scopes, ' '), string_to_array(c.audience, ' '), c.issued_at, c.expires_at,
+                 c.principal, c.actors
              from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::uuid[], $7::integer[],
-                 $8::uuid[], $9::uuid[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                 $15::timestamptz[], $16::timestamptz[])
+                 $8::uuid[], $9::uuid[], $10::text[], $11::integer[], $12::uuid[], $13::text[], $14::uuid[],
+                 $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
+                 $22::text[], $23::timestamptz[], $24::timestamptz[], $25::jsonb[], $26::jsonb[])
                  as c (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch, api_key_id,
-                     mission_id, grant_type, subject, user_id, scopes, audience, issued_at, expires_at)
+                     oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id, delegation_depth,
+                     delegated_by, token_profile, grant_type, subject, user_id, scopes, audience, issued_at,
+                     expires_at, principal, actors)
              on conflict do nothing
          )
          insert into audit_events (id, account_id, project_id, occurred_at, actor_type, actor_id, action,
@@ -96,16 +208,17 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
          select e.id, e.account_id, e.project_id, e.occurred_at, e.actor_type, e.actor_id, e.action, e.target_type,
              e.target_id, case when e.reason is null then 'success' else 'refused' end, coalesce(e.reason, ''),
              e.address, e.request_id, e.metadata
-         from unnest($17::uuid[], $18::text[], $19::text[], $20::timestamptz[], $21::text[], $22::text[], $23::text[],
-             $24::text[], $25::text[], $26::text[], $27::text[], $28::text[], $29::jsonb[])
+         from unnest($27::uuid[], $28::text[], $29::text[], $30::timestamptz[], $31::text[], $32::text[], $33::text[],
+             $34::text[], $35::text[], $36::text[], $37::text[], $38::text[], $39::jsonb[])
              as e (id, account_id, project_id, occurred_at, actor_type, actor_id, action, target_type, target_id,
                  reason, address, request_id, metadata)
          on conflict do nothing",
     );
-    let issued: Vec<&Credential> = records.iter().filter_map(Record::credential).collect();
-    let entries: Vec<&Entry> = records.iter().map(Record::entry).collect();
-    bind_entries(bind_credentials(query, &issued), &entries).execute(db).await?;
-    Ok(vec![Outcome::Written; records.len()])
+    let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
+    let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
+    let issued: Vec<&Credential> = issued.into_iter().flatten().collect();
+    bind_entries(bind_facts(bind_credentials(query, &issued), &issued), &entries).execute(db).await?;
+    Ok(())
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
@@ -114,6 +227,7 @@ fn each<T, V>(rows: &[&T], column: impl Fn(&T) -> V) -> Vec<V> {
     rows.iter().map(|row| column(row)).collect()
 }
 
+/// What a credential rests on: `$1` to `$16`.
 fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
     query
         .bind(each(rows, |row| row.jti))
@@ -124,7 +238,22 @@ fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
         .bind(each(rows, |row| row.identity_id))
         .bind(each(rows, |row| row.agent_epoch))
         .bind(each(rows, |row| row.api_key_id))
+        .bind(each(rows, |row| row.client.as_ref().map(|client| client.id)))
+        .bind(each(rows, |row| {
+            row.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default()
+        }))
+        .bind(each(rows, |row| row.client.as_ref().map_or(0, |client| client.epoch)))
+        .bind(each(rows, |row| row.parent_jti))
+        .bind(each(rows, |row| array_literal(&row.ancestors)))
         .bind(each(rows, |row| row.mission_id))
+        .bind(each(rows, |row| row.depth))
+        .bind(each(rows, |row| row.delegated_by.clone()))
+}
+
+/// What a credential says: `$17` to `$26`.
+fn bind_facts<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
+    query
+        .bind(each(rows, |row| row.profile.as_str()))
         .bind(each(rows, |row| row.grant_type))
         .bind(each(rows, |row| row.subject.clone()))
         .bind(each(rows, |row| row.user_id.clone()))
@@ -132,6 +261,8 @@ fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
         .bind(each(rows, |row| row.audience.join(" ")))
         .bind(each(rows, |row| row.issued_at))
         .bind(each(rows, |row| row.expires_at))
+        .bind(each(rows, |row| row.principal.as_ref().map(json)))
+        .bind(each(rows, |row| (!row.actors.is_empty()).then(|| json(&row.actors))))
 }
 
 fn bind_entries<'q>(query: Query<'q>, rows: &[&Entry]) -> Query<'q> {
@@ -149,4 +280,14 @@ fn bind_entries<'q>(query: Query<'q>, rows: &[&Entry]) -> Query<'q> {
         .bind(each(rows, |row| row.origin.address.map(|address| address.to_string()).unwrap_or_default()))
         .bind(each(rows, |row| row.origin.request_id.clone()))
         .bind(each(rows, |row| row.event.metadata.clone()))
+}
+
+/// An array within an array: Postgres unnests nested arrays to the ground, so the inner one travels as text.
+fn array_literal(ids: &[Uuid]) -> String {
+    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}
+
+fn json(value: &impl serde::Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }

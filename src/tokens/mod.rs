@@ -1,13 +1,23 @@
 //! Tokens: what is claimed in them, the one place that signs, the ledger that makes them durable, and whether one still
 //! stands.
+pub mod actor;
+mod admin;
+mod answer;
 mod claims;
+mod credential;
+pub mod exchange;
 mod issue;
 pub mod ledger;
 mod revoke;
+pub mod routes;
 mod store;
 mod verify;
 pub mod worker;
 
-pub use issue::{Grant, Issued, issue};
-pub use revoke::{Anchor, count_of_clients, note, note_all, revoke};
-pub use verify::{Found, claims_of, find, verify};
+pub use actor::{Parent, Principal};
+pub use admin::{NewCredential, issue_for, rotate};
+pub use answer::AccessToken;
+pub use credential::{IssuedCredential, Of, get, list};
+pub use issue::{ClientStamp, DEEPEST, Grant, Issued, issue};
+pub use revoke::{Anchor, count_of_clients, note, note_all, revoke, revoke_by_id};
+pub use verify::{Found, claims_of, find, find_all, verify};

@@ -5,8 +5,11 @@ use uuid::Uuid;
 use super::store;
 use crate::audit::{self, Event};
 use crate::kit::cx::Cx;
-use crate::kit::error::Result;
+use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
+
+/// The reason of a revocation that names none.
+pub(super) const BY_HAND: &str = "manual_revocation";
 
 /// What a mark stands on. Everything that rests on it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +42,10 @@ pub async fn note(cx: &mut Cx, anchor: Anchor, reason: &str) -> Result<()> {
     note_all(cx, &[anchor], reason).await
 }
 
-/// The same for marks that were made together.
+/// The same for many marks of one reason.
 pub async fn note_all(cx: &mut Cx, anchors: &[Anchor], reason: &str) -> Result<()> {
-    let rows = anchors.iter().map(|_| ids::new(cx.now)).collect::<Result<Vec<_>>>()?;
-    Ok(store::note(cx, &rows, anchors, reason).await?)
+    let ids = anchors.iter().map(|_| ids::new(cx.now)).collect::<Result<Vec<_>>>()?;
+    Ok(store::note(cx, &ids, anchors, reason).await?)
 }
 
 /// How many credentials that these clients obtained themselves are active. What was derived from them is not counted.
@@ -52,10 +55,28 @@ pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> Result<i64> {
 
 /// Marks one credential, also one that has expired: what hangs below it may still live. Doing it again changes nothing.
 pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<()> {
-    if store::revoke(cx, jti, reason).await? {
-        note(cx, Anchor::Credential(jti), reason).await?;
+    if mark(cx, jti, reason).await? {
         let facts = serde_json::json!({ "reason": reason });
         audit::record(cx, Event::new("token.revoked", "credential", jti).with(facts)).await?;
     }
     Ok(())
+}
+
+/// Marks a credential that an administrator names. One that is unknown, another tenant's, ended or expired is not
+/// found. The caller writes the audit row, as of every admin request.
+pub async fn revoke_by_id(cx: &mut Cx, jti: Uuid, reason: Option<&str>) -> Result<()> {
+    let reason = reason.filter(|reason| !reason.trim().is_empty()).unwrap_or(BY_HAND);
+    // The mark itself decides between two requests that both find it standing.
+    if store::is_over(cx, jti).await? == Some(false) && mark(cx, jti, reason).await? {
+        return Ok(());
+    }
+    Err(refuse(Kind::NotFound, "there is no credential with this id that could be revoked"))
+}
+
+async fn mark(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<bool> {
+    let is_new = store::revoke(cx, jti, reason).await?;
+    if is_new {
+        note(cx, Anchor::Credential(jti), reason).await?;
+    }
+    Ok(is_new)
 }

@@ -3,19 +3,85 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::admin::Kept;
+use super::credential::IssuedCredential;
+use super::exchange::{ActorNames, Evidence};
 use super::revoke::Anchor;
 use super::verify::Found;
+use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
+use crate::kit::http::page::Page;
 
-/// By id alone: the caller compares the digest, which no other tenant can know.
-pub async fn find(db: &mut PgConnection, jti: Uuid) -> sqlx::Result<Option<Found>> {
+/// By ids alone: the caller compares the digest, which no other tenant can know. The range lets a generic plan leave out
+/// the partitions in which none of them can be.
+pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Found>> {
     sqlx::query_as(
-        "select jti, account_id, project_id, token_sha256, identity_id, subject, user_id, scopes, agent_status,
-             revocation, active_until
-         from credential_activity where jti = $1",
+        "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
+             coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
+             delegation_depth, agent_status, revocation, active_until
+         from credential_activity where jti = any($1) and jti between $2 and $3",
+    )
+    .bind(jtis)
+    .bind(jtis.iter().min())
+    .bind(jtis.iter().max())
+    .fetch_all(db)
+    .await
+}
+
+/// By id alone: the caller compares the digest. The actor must be of the subject's tenant, and so must the grants.
+pub async fn exchange(
+    db: &mut PgConnection,
+    jti: Uuid,
+    actor: &ActorNames,
+    now: Time,
+) -> sqlx::Result<Evidence> {
+    sqlx::query_as(
+        "select s.jti as subject_jti, s.account_id as subject_account_id, s.project_id as subject_project_id,
+             s.token_sha256 as subject_token_sha256, s.scopes as subject_scopes, s.audience as subject_audience,
+             s.identity_id as subject_identity_id, s.oauth_client_id as subject_oauth_client_id,
+             s.client_id as subject_client_id, s.token_profile as subject_profile, s.revocation as subject_revocation,
+             s.subject as subject_sub, s.ancestors as subject_ancestors, s.mission_id as subject_mission_id,
+             s.delegation_depth as subject_depth, s.active_until as subject_active_until,
+             s.principal as subject_principal, s.actors as subject_actors,
+             coalesce(i.wimse_uri, s.subject) as subject_uri, coalesce(i.external_id, '') as subject_external_id,
+             coalesce(i.identity_type, '') as subject_identity_type,
+             coalesce(i.trust_level, '') as subject_trust_level, h.*,
+             (select coalesce(jsonb_agg(to_jsonb(g) order by g.created_at desc, g.id desc), '[]')
+              from may_act_grants g
+              where g.account_id = s.account_id and g.project_id = s.project_id and g.revoked_at is null
+                and coalesce(g.expires_at > $4, true)
+                and (g.from_id = any($3) or g.from_id in (h.identity_id::text, h.wimse_uri, h.external_id))
+                and g.to_id in (i.id::text, i.wimse_uri, i.external_id, nullif(s.client_id, ''), s.subject,
+                    s.principal ->> 'sub', s.principal ->> 'external_id', nullif(s.principal ->> 'client_id', ''))
+             ) as may_act
+         from (select $2::text as uri) actor
+         left join credential_activity s on s.jti = $1
+         left join identities i on i.id = s.identity_id
+         left join holders h
+           on h.wimse_uri = actor.uri and h.account_id = s.account_id and h.project_id = s.project_id",
     )
     .bind(jti)
-    .fetch_optional(db)
+    .bind(&actor.uri)
+    .bind(&actor.names)
+    .bind(now)
+    .fetch_one(db)
+    .await
+}
+
+/// What rotation keeps of a credential of the tenant.
+pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
+    sqlx::query_as(
+        "select identity_id, api_key_id, oauth_client_id, client_id, client_epoch, parent_jti is not null as delegated,
+             grant_type, scopes, audience, token_profile, user_id,
+             extract(epoch from expires_at - issued_at)::bigint as ttl_seconds,
+             revocation = '' and active_until > $4 as active
+         from credential_activity where account_id = $1 and project_id = $2 and jti = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(jti)
+    .bind(cx.now)
+    .fetch_optional(&mut *cx.tx)
     .await
 }
 
@@ -36,22 +102,42 @@ pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn note(cx: &mut Cx, rows: &[Uuid], anchors: &[Anchor], reason: &str) -> sqlx::Result<()> {
-    let columns: Vec<_> = anchors.iter().map(|anchor| anchor.columns()).collect();
-    sqlx::query(
-        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
-         select n.id, $1, $2, n.anchor, n.anchor_id, n.epoch, $3, $4, $5
-         from unnest($6::uuid[], $7::text[], $8::uuid[], $9::integer[]) as n (id, anchor, anchor_id, epoch)",
+/// Whether a mark or its own end ended the credential; `None` when the tenant has none with this id.
+pub async fn is_over(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar(
+        "select is_revoked or expires_at <= $4 from credential_history
+         where account_id = $1 and project_id = $2 and jti = $3",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
+    .bind(jti)
+    .bind(cx.now)
+    .fetch_optional(&mut *cx.tx)
+    .await
+}
+
+/// One row for each anchor, under the id at the same place.
+pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -> sqlx::Result<()> {
+    let (mut kinds, mut rows, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
+    for (kind, row, epoch) in anchors.iter().map(|anchor| anchor.columns()) {
+        kinds.push(kind);
+        rows.push(row);
+        epochs.push(epoch);
+    }
+    sqlx::query(
+        "insert into revocations (id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_by, marked_at)
+         select m.id, $1, $2, m.anchor, m.anchor_id, m.epoch, $7, $8, $9
+         from unnest($3::uuid[], $4::text[], $5::uuid[], $6::integer[]) as m (id, anchor, anchor_id, epoch)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .bind(kinds)
+    .bind(rows)
+    .bind(epochs)
     .bind(reason)
     .bind(&cx.caller.id)
     .bind(cx.now)
-    .bind(rows)
-    .bind(columns.iter().map(|(kind, ..)| *kind).collect::<Vec<_>>())
-    .bind(columns.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())
-    .bind(columns.iter().map(|(.., epoch)| *epoch).collect::<Vec<_>>())
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
@@ -67,6 +153,66 @@ pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> sqlx::Result<i64
     .bind(&cx.tenant.project_id)
     .bind(clients)
     .bind(cx.now)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
+/// In the order given; one that is not there is left out.
+pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
+    sqlx::query_as(
+        "select h.jti as id, h.account_id, h.project_id, h.jti, h.subject,
+             coalesce(h.identity_id::text, '') as identity_id, h.issued_at, h.expires_at,
+             extract(epoch from h.expires_at - h.issued_at)::bigint as ttl_seconds, h.scopes, h.is_revoked,
+             h.ended_at as revoked_at,
+             case when h.is_revoked then coalesce(nullif(h.ended_reason, ''), h.revocation) end as revoke_reason,
+             h.grant_type, h.delegation_depth, h.parent_jti, nullif(h.delegated_by, '') as delegated_by_wimse_uri,
+             h.mission_id, h.jkt as dpop_key_thumbprint
+         from unnest($3::uuid[]) with ordinality as wanted (jti, place)
+         join credential_history h on h.jti = wanted.jti
+         where h.account_id = $1 and h.project_id = $2
+         order by wanted.place",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// The page of an identity's credentials, newest first, and the number of all.
+pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "select array(select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
+                      order by jti desc limit $4 offset $5),
+             (select count(*) from credentials where account_id = $1 and project_id = $2 and identity_id = $3)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(identity_id)
+    .bind(page.limit)
+    .bind(page.offset)
+    .fetch_one(&mut *cx.tx)
+    .await
+}
+
+/// The page of a tree's credentials from the root downwards, and the number of all.
+pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    sqlx::query_as(
+        "with recursive tree as (
+             select c.jti, c.delegation_depth, c.issued_at from credentials c
+             where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
+             where c.account_id = $1 and c.project_id = $2
+         )
+         select array(select jti from tree order by delegation_depth, issued_at, jti limit $4 offset $5),
+             (select count(*) from tree)",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(mission_id)
+    .bind(page.limit)
+    .bind(page.offset)
     .fetch_one(&mut *cx.tx)
     .await
 }

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::store;
+use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Limits;
 use crate::kit::error::Result;
@@ -27,12 +28,22 @@ pub struct Found {
     pub token_sha256: Vec<u8>,
     /// Who holds it.
     pub identity_id: Option<Uuid>,
+    /// The client that obtained it, if one did.
+    pub oauth_client_id: Option<Uuid>,
     /// Its `sub`.
     pub subject: String,
+    /// Who presents it: the newest actor, or the subject itself.
+    pub presenter: String,
     /// The person behind it, "" if unknown.
     pub user_id: String,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// For whom it is meant.
+    pub audience: Vec<String>,
+    /// Short name of the grant that it came by.
+    pub grant_type: String,
+    /// How deep it stands; a root has 0.
+    pub delegation_depth: i32,
     /// The holder's state now.
     pub agent_status: Option<String>,
     /// "" while it and all it rests on stand, else why not.
@@ -49,16 +60,26 @@ impl Found {
 }
 
 /// The credential of a presented token, active or not; `None` for anything that is not byte for byte a token of ours.
-pub async fn find(db: &mut PgConnection, token: &str, limits: &Limits) -> Result<Option<Found>> {
-    let Some(jti) = jti_of(token, limits) else { return Ok(None) };
-    let digest = secret::sha256(token.as_bytes());
-    let found = store::find(db, jti).await?;
-    Ok(found.filter(|found| secret::same(&found.token_sha256, &digest)))
+pub async fn find(app: &App, token: &str) -> Result<Option<Found>> {
+    let Some(jti) = jti_of(token, &app.config.limits) else { return Ok(None) };
+    let found = app.find_token(jti).await?;
+    Ok(found.filter(|found| digest_matches(&found.token_sha256, token)))
+}
+
+/// Credentials by their ids in one statement, each with everything it rests on.
+pub async fn find_all(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Option<Found>>> {
+    let found = store::find(db, jtis).await?;
+    Ok(jtis.iter().map(|jti| found.iter().find(|one| one.jti == *jti).cloned()).collect())
+}
+
+/// Whether a token is byte for byte the one that was issued with this digest, in constant time.
+pub(super) fn digest_matches(digest: &[u8], token: &str) -> bool {
+    secret::same(digest, &secret::sha256(token.as_bytes()))
 }
 
 /// The credential of a presented token if it stands.
-pub async fn verify(db: &mut PgConnection, token: &str, now: Time, limits: &Limits) -> Result<Option<Found>> {
-    Ok(find(db, token, limits).await?.filter(|found| found.is_active(now)))
+pub async fn verify(app: &App, token: &str, now: Time) -> Result<Option<Found>> {
+    Ok(find(app, token).await?.filter(|found| found.is_active(now)))
 }
 
 /// The claims of a token that was found to be ours.
@@ -67,7 +88,7 @@ pub fn claims_of(token: &str) -> Option<Map<String, Value>> {
 }
 
 /// Reads the id of a token without believing anything else of it.
-fn jti_of(token: &str, limits: &Limits) -> Option<Uuid> {
+pub(super) fn jti_of(token: &str, limits: &Limits) -> Option<Uuid> {
     #[derive(Deserialize)]
     struct Id {
         jti: Uuid,

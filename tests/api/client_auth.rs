@@ -1,5 +1,4 @@
-//! Who may introspect and revoke: the table of client authentication, in the open and in the strict mode. No client can
-//! be registered yet, so whatever is presented is wrong.
+//! Who may introspect and revoke: the table of what is presented and wrong, in the open and in the strict mode.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +9,8 @@ use crate::server::{Answer, Server};
 use crate::tools::{assert_error, claims};
 
 const BOTH: [&str; 2] = ["/oauth2/token/introspect", "/oauth2/token/revoke"];
+const TYPE: (&str, &str) =
+    ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
 const CHALLENGE: &str = "Basic realm=\"chancery\", charset=\"UTF-8\"";
 
 struct Case {
@@ -38,7 +39,10 @@ fn table() -> Vec<Case> {
         case(None, &[("client_id", "svc")], unknown),
         case(None, &[("client_secret", "s3cret-canary")], unknown),
         case(None, &[("client_id", "svc"), ("client_secret", "s3cret-canary")], unknown),
-        case(None, &[("client_assertion", "a.b.c")], unknown),
+        case(None, &[("client_assertion", "a.b.c")], malformed),
+        case(None, &[("client_assertion", "a.b.c"), ("client_assertion_type", "saml")], malformed),
+        case(None, &[("client_assertion", "a.b.c"), TYPE], unknown),
+        case(None, &[("client_assertion", "a.b.c"), TYPE, ("client_secret", "s3cret-canary")], malformed),
         case(Some(&good), &[], unknown),
         case(Some(&good.replace("Basic", "bAsIc")), &[], unknown),
         case(Some(&basic(":")), &[], unknown),

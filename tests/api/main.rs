@@ -3,8 +3,12 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
+#[path = "../support/party.rs"]
+mod party;
 #[path = "../support/server.rs"]
 mod server;
+#[path = "../support/signer.rs"]
+mod signer;
 mod world;
 
 mod access;
@@ -19,6 +23,7 @@ mod client_patterns;
 mod client_reach;
 mod clients;
 mod clients_refused;
+mod exchange;
 mod first;
 mod forge;
 mod forward_auth;
@@ -27,6 +32,7 @@ mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
 mod introspection;
+mod jwt_bearer;
 mod lifecycle;
 mod limits;
 mod master_keys;

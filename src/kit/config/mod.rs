@@ -8,7 +8,7 @@ mod validate;
 
 pub use load::{Overrides, default_data_dir, environment, load};
 pub use networks::Networks;
-pub use sections::{Clients, Database, Keys, Limits, Lockout, Log, Rate, Shutdown, Tokens};
+pub use sections::{Clients, Database, Keys, Limits, Lockout, Log, Profile, Rate, Shutdown, Tokens};
 pub use validate::ConfigError;
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ pub struct Database {
     pub owner_url: DatabaseUrl,
     /// Most connections that one server opens.
     pub max_connections: u32,
-    /// How many of them only introspection and revocation may use.
+    /// How many of them only revocation may use.
     pub reserved_connections: u32,
     /// Longest wait for a free connection, in seconds.
     pub acquire_timeout_seconds: u64,
@@ -47,6 +47,37 @@ pub struct Tokens {
     pub max_ttl_seconds: u32,
     /// How long the row of a token is kept after the token can no longer live, in days.
     pub retention_days: u32,
+    /// How the claims of a token are written where neither its client nor the token it comes from says.
+    pub profile: Profile,
+}
+
+/// How the claims of a token tell its facts. The same facts, other names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// `sub` is the agent that presents the token; `act` names the one it acts for, one level deep.
+    #[default]
+    Zeroid,
+    /// `sub` is the principal at every hop; `act` nests every actor, the newest outermost (RFC 8693 section 4.1).
+    Rfc8693,
+    /// As `Rfc8693`, with client ids for names.
+    Shark,
+}
+
+impl Profile {
+    /// As it stands in rows and requests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zeroid => "zeroid",
+            Self::Rfc8693 => "rfc8693",
+            Self::Shark => "shark",
+        }
+    }
+
+    /// The profile of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Zeroid, Self::Rfc8693, Self::Shark].into_iter().find(|profile| profile.as_str() == name)
+    }
 }
 
 /// OAuth clients.
@@ -147,7 +178,12 @@ impl Default for Keys {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { default_ttl_seconds: 3600, max_ttl_seconds: 7_776_000, retention_days: 30 }
+        Self {
+            default_ttl_seconds: 3600,
+            max_ttl_seconds: 7_776_000,
+            retention_days: 30,
+            profile: Profile::default(),
+        }
     }
 }
 

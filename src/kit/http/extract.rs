@@ -28,11 +28,11 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
-/// A JSON body that may be left out, whatever type the headers name then.
+/// A JSON body that may be missing where every member is optional. Clients then send no content type either.
 #[derive(Debug)]
-pub struct OptionalJson<T>(pub T);
+pub struct MaybeJson<T>(pub T);
 
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
+impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for MaybeJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
@@ -41,7 +41,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
         if text.is_empty() {
             return Ok(Self(T::default()));
         }
-        check_type(&parts.headers)?;
+        require_json(&parts.headers)?;
         Ok(Self(parse(&text, &app.config.limits)?))
     }
 }
@@ -50,11 +50,11 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
 pub async fn read_json(request: Request, app: &App) -> Result<(HeaderMap, Bytes)> {
     let (parts, body) = request.into_parts();
     let text = read_body(body, &app.config.limits).await?;
-    check_type(&parts.headers)?;
+    require_json(&parts.headers)?;
     Ok((parts.headers, text))
 }
 
-fn check_type(headers: &HeaderMap) -> Result<()> {
+fn require_json(headers: &HeaderMap) -> Result<()> {
     if is_json(headers) {
         return Ok(());
     }

@@ -6,19 +6,25 @@ use crate::kit::error::{Kind, Result, refuse_at};
 /// Which rows of a list to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How many at the most, 1 to 100.
+    /// How many at the most.
     pub limit: i64,
     /// How many to pass over.
     pub offset: i64,
 }
 
 impl Page {
-    /// Reads `limit` (default 20) and `offset` (default 0).
+    /// Reads `limit` (1 to 100, default 20) and `offset` (default 0).
     pub fn of(query: &Query) -> Result<Self> {
         Ok(Self {
             limit: number(query, "limit", 20, 1..=100)?,
             offset: number(query, "offset", 0, 0..=i64::from(i32::MAX))?,
         })
+    }
+
+    /// The same for a list whose clients know no pages: it is answered whole unless it is longer than `most`.
+    pub fn up_to(query: &Query, most: i64) -> Result<Self> {
+        let offset = number(query, "offset", 0, 0..=i64::from(i32::MAX))?;
+        Ok(Self { limit: number(query, "limit", most, 1..=most)?, offset })
     }
 }
 

@@ -1,14 +1,10 @@
 //! The `api_key` grant: an agent exchanges its key for a short-lived token of its own.
 
-use super::{Denial, Principal};
+use super::{Denial, Principal, Request};
 use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow};
 use crate::api_keys::{self, Evidence};
-use crate::kit::app::App;
-use crate::kit::clock::Time;
-use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
-use crate::oauth::params::Params;
 use crate::policies::Policy;
 use crate::tokens::Grant;
 
@@ -16,53 +12,41 @@ use crate::tokens::Grant;
 pub const NAME: &str = "api_key";
 
 /// Decides on a key. Tenant members of the request are ignored: the key tells its own.
-pub async fn redeem(
-    app: &App,
-    params: &Params,
-    from: &Origin,
-    now: Time,
-) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+    let Request { app, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
-    let requested = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes)?;
-    let key = params.required("api_key")?;
-    let mut db = app.connection().await?;
-    let found = api_keys::evidence(app, &mut db, key).await?;
-    drop(db);
-    let Some(evidence) = found else {
+    let key = request.params.required("api_key")?;
+    let Some(evidence) = api_keys::evidence(app, key).await? else {
         access::count_failure(app, from.address, now).await?;
         return Err(invalid().into());
     };
     app.rates.key(&evidence.key_id.to_string())?;
     let principal =
         Principal { tenant: evidence.tenant.clone(), kind: "api_key", id: evidence.key_id.to_string() };
-    match decide(app, evidence, &requested, now) {
+    match decide(request, evidence) {
         Ok(grant) => Ok((grant, principal)),
-        Err(error) => Err(Denial { error, principal: Some(principal) }),
+        Err(error) => Err(principal.denied(error)),
     }
 }
 
-fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Result<Grant> {
-    if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= now) {
+fn decide(request: &Request<'_>, evidence: Evidence) -> Result<Grant> {
+    if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= request.now) {
         return Err(invalid());
     }
     let holding = evidence.holding.ok_or_else(invalid)?;
-    if !holding.tenant_active {
-        return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
-    }
-    let holder = holding.holder;
-    let policies: Vec<_> = holding.policy.into_iter().chain(evidence.key_policy).collect();
-    let layers = [Scopes::ceiling(evidence.key_scopes), Scopes::ceiling(holder.allowed_scopes.clone())];
-    let ceiling = intersect(layers.into_iter().chain(policies.iter().map(Policy::ceiling)));
+    let layers = [
+        Scopes::ceiling(evidence.key_scopes),
+        evidence.key_policy.as_ref().and_then(Policy::ceiling),
+        request.client_ceiling(),
+    ];
+    let ceiling = intersect(layers.into_iter().chain(holding.ceilings()));
     Ok(Grant {
-        grant_type: NAME,
-        scopes: narrow(requested, ceiling)?,
-        audience: vec![app.config.issuer().to_owned()],
+        scopes: narrow(&request.scopes, ceiling)?,
+        key_policy: evidence.key_policy,
         not_after: evidence.key_expires_at,
         api_key_id: Some(evidence.key_id),
         user_id: evidence.created_by,
-        tenant: evidence.tenant,
-        policies,
-        holder,
+        ..Grant::root(request.app, NAME, holding)
     })
 }
 

@@ -1,0 +1,48 @@
+//! The jwt-bearer grant (RFC 7523): an agent obtains a token of its own with an assertion that its registered key signed.
+
+use super::{Denial, Principal, Request, flawed, verify_assertion};
+use crate::access;
+use crate::access::scope::{intersect, narrow};
+use crate::agents;
+use crate::kit::assertion::Assertion;
+use crate::kit::error::{Kind, Result, refuse};
+use crate::tokens::Grant;
+
+/// The grant's `grant_type`.
+pub const URN: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// The grant's short name.
+pub const NAME: &str = "jwt_bearer";
+
+/// Decides on an assertion, in `assertion` or in its older name `subject`. The agent's URI tells its tenant.
+pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+    let Request { app, params, from, now, .. } = *request;
+    access::check_lockout(app, from.address, now)?;
+    let text = match params.get("assertion") {
+        Some(text) => text,
+        None => params.get("subject").map_or_else(|| params.required("assertion"), Ok)?,
+    };
+    let assertion = Assertion::parse(text, app.config.limits.token_bytes);
+    let assertion = assertion.map_err(|flaw| flawed("assertion", flaw))?;
+    let uri = assertion.unverified().iss.as_deref().unwrap_or_default();
+    let mut db = app.connection().await?;
+    let holding = agents::by_uri(&mut db, uri).await?;
+    drop(db);
+    let artefact = match verify_assertion(request, &assertion, holding.as_ref()) {
+        Ok(artefact) => artefact,
+        Err(flaw) => {
+            access::count_failure(app, from.address, now).await?;
+            return Err(flawed("assertion", flaw).into());
+        }
+    };
+    let holding = holding.ok_or_else(|| refuse(Kind::InvalidGrant, "unknown agent"))?;
+    let principal = Principal { tenant: holding.tenant.clone(), kind: "agent", id: uri.to_owned() };
+    let ceiling = intersect([request.client_ceiling()].into_iter().chain(holding.ceilings()));
+    match narrow(&request.scopes, ceiling) {
+        Ok(scopes) => {
+            let root = Grant::root(app, NAME, holding);
+            Ok((Grant { scopes, artefacts: vec![artefact], ..root }, principal))
+        }
+        Err(error) => Err(principal.denied(error)),
+    }
+}

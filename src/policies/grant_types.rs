@@ -1,0 +1,17 @@
+//! The names of grants: what stands on the wire, and the short name that rows, claims and policies hold.
+
+/// Every grant that a policy or client can name: the name on the wire and the short one.
+const GRANT_TYPES: [(&str, &str); 7] = [
+    ("client_credentials", "client_credentials"),
+    ("urn:ietf:params:oauth:grant-type:jwt-bearer", "jwt_bearer"),
+    ("urn:ietf:params:oauth:grant-type:token-exchange", "token_exchange"),
+    ("api_key", "api_key"),
+    ("authorization_code", "authorization_code"),
+    ("refresh_token", "refresh_token"),
+    ("urn:openid:params:grant-type:ciba", "urn:openid:params:grant-type:ciba"),
+];
+
+/// The short name of a grant, by either of its names.
+pub fn grant_type(name: &str) -> Option<&'static str> {
+    GRANT_TYPES.iter().find(|(wire, short)| *wire == name || *short == name).map(|(_, short)| *short)
+}

@@ -1,0 +1,177 @@
+//! Credentials that an administrator issues for an identity or rotates, in the request's own transaction.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::issue::{ClientStamp, Grant, Issued, issue};
+use super::ledger::{self, Record};
+use super::revoke::{Anchor, note};
+use super::store;
+use crate::access::scope::{Scopes, check_grantable, intersect, narrow};
+use crate::agents::{self, Holding};
+use crate::audit::{self, Event};
+use crate::kit::app::App;
+use crate::kit::config::Profile;
+use crate::kit::cx::Cx;
+use crate::kit::error::{Kind, Result, refuse, refuse_at};
+use crate::policies;
+
+/// A credential to be issued. Members it does not know are ignored.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NewCredential {
+    /// For whom.
+    pub identity_id: Uuid,
+    /// What it may do; none means all that the identity may.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How long it lives, in seconds; policies and the server may make it shorter.
+    #[serde(default)]
+    pub ttl_seconds: i64,
+    /// The grant that the identity's policy is asked about, by either name.
+    #[serde(default)]
+    pub grant_type: String,
+    /// For whom it is meant; this server where nothing is said.
+    #[serde(default)]
+    pub audience: Vec<String>,
+    /// Who alone may act for its holder (RFC 8693 section 4.4): an object with `sub`, or a list of names.
+    #[serde(default)]
+    pub may_act: Option<Value>,
+}
+
+/// What rotation keeps of a credential.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Kept {
+    /// Whose it is.
+    pub identity_id: Option<Uuid>,
+    /// The API key it rests on.
+    pub api_key_id: Option<Uuid>,
+    /// The client it rests on.
+    pub oauth_client_id: Option<Uuid>,
+    /// That client's name.
+    pub client_id: String,
+    /// The client's epoch.
+    pub client_epoch: i32,
+    /// Whether it was delegated.
+    pub delegated: bool,
+    /// Short name of the grant.
+    pub grant_type: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// For whom it is meant.
+    pub audience: Vec<String>,
+    /// How its claims are written.
+    pub token_profile: String,
+    /// The person behind it.
+    pub user_id: String,
+    /// How long it lived, in seconds.
+    pub ttl_seconds: i64,
+    /// Whether it and all it rests on stand.
+    pub active: bool,
+}
+
+/// Issues a credential for an identity of the tenant.
+pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Grant, Issued)> {
+    let holding = holding(cx, new.identity_id).await?;
+    let requested = Scopes::of(new.scopes.iter().map(String::as_str), app.config.limits.scopes)?;
+    let scopes = narrow(&requested, intersect(holding.ceilings()))?;
+    check_grantable(&scopes, "body.scopes", |scope| cx.caller.holds(scope))?;
+    let named = Some(new.grant_type.as_str()).filter(|name| !name.is_empty()).unwrap_or("client_credentials");
+    let grant_type = policies::grant_type(named).ok_or_else(|| {
+        refuse_at(Kind::InvalidRequest, "grant_type is not one of the grant types", "body.grant_type", "")
+    })?;
+    let root = Grant::root(app, grant_type, holding);
+    let audience = audience(app, new.audience)?;
+    let grant = Grant {
+        scopes,
+        audience: if audience.is_empty() { root.audience.clone() } else { audience },
+        ttl_seconds: ttl(new.ttl_seconds)?,
+        may_act: new.may_act.filter(|value| !value.is_null()),
+        ..root
+    };
+    let issued = issue(app, &grant, cx.now)?;
+    write(cx, &issued, "credential.issued").await?;
+    Ok((grant, issued))
+}
+
+/// Replaces a credential by a new one with its scopes, audience, lifetime and grant, and ends it with what hangs below.
+/// Everything is asked before anything ends.
+pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)> {
+    let unknown = || refuse(Kind::NotFound, "there is no credential with this id");
+    let kept = store::kept(cx, jti).await?.ok_or_else(unknown)?;
+    if !kept.active {
+        return Err(refuse(Kind::Conflict, "the credential has been revoked or has expired"));
+    }
+    if kept.delegated {
+        let why = "a delegated credential can't be rotated; let its agent exchange the subject token again";
+        return Err(refuse(Kind::Conflict, why));
+    }
+    let no_identity = || refuse(Kind::InvalidRequest, "the credential belongs to no identity");
+    let holding = holding(cx, kept.identity_id.ok_or_else(no_identity)?).await?;
+    // The identity may hold less by now than when the old one was issued.
+    let scopes = match Scopes::stored(kept.scopes) {
+        none if none.is_empty() => none,
+        held => narrow(&held, intersect(holding.ceilings()))?,
+    };
+    check_grantable(&scopes, "path.id", |scope| cx.caller.holds(scope))?;
+    let grant_type = policies::grant_type(&kept.grant_type)
+        .ok_or_else(|| refuse(Kind::Conflict, "the credential came by a grant that is no more"))?;
+    let root = Grant::root(app, grant_type, holding);
+    let stamp = |id| ClientStamp { id, client_id: kept.client_id.clone(), epoch: kept.client_epoch };
+    let grant = Grant {
+        scopes,
+        audience: kept.audience,
+        ttl_seconds: u32::try_from(kept.ttl_seconds).ok(),
+        api_key_id: kept.api_key_id,
+        client: kept.oauth_client_id.map(stamp),
+        profile: Profile::of(&kept.token_profile).unwrap_or(root.profile),
+        user_id: kept.user_id,
+        ..root
+    };
+    let issued = issue(app, &grant, cx.now)?;
+    if !store::revoke(cx, jti, "rotated").await? {
+        return Err(refuse(Kind::Conflict, "the credential was revoked at this moment"));
+    }
+    note(cx, Anchor::Credential(jti), "rotated").await?;
+    write(cx, &issued, "credential.rotated").await?;
+    Ok((grant, issued))
+}
+
+async fn holding(cx: &mut Cx, identity_id: Uuid) -> Result<Holding> {
+    let unknown = || refuse(Kind::NotFound, "there is no identity with this id");
+    agents::holding(cx, identity_id).await?.ok_or_else(unknown)
+}
+
+fn ttl(seconds: i64) -> Result<Option<u32>> {
+    if seconds < 0 {
+        return Err(refuse_at(Kind::InvalidRequest, "ttl_seconds is negative", "body.ttl_seconds", ""));
+    }
+    // Longer than any token may live is as long as it may live.
+    Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)).filter(|seconds| *seconds > 0))
+}
+
+fn audience(app: &App, audience: Vec<String>) -> Result<Vec<String>> {
+    let limits = &app.config.limits;
+    let plain = |text: &String| {
+        (1..=limits.text_characters).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if audience.len() > limits.list_items || !audience.iter().all(plain) {
+        let why = "audience is a list of names or URIs without spaces";
+        return Err(refuse_at(Kind::InvalidRequest, why, "body.audience", ""));
+    }
+    Ok(audience)
+}
+
+/// The ledger writes the credential with the one audit row of the request.
+async fn write(cx: &mut Cx, issued: &Issued, action: &'static str) -> Result<()> {
+    let credential = &issued.credential;
+    let facts = json!({
+        "grant_type": credential.grant_type,
+        "identity_id": credential.identity_id,
+        "scope": credential.scopes.joined(),
+    });
+    let event = Event::new(action, "credential", credential.jti).with(facts);
+    let entry = audit::entry(cx, event)?;
+    ledger::write(&mut cx.tx, &[Record::Issue(Box::new(credential.clone()), entry)]).await?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! A token on its way to the one who asked for it.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::issue::{Grant, Issued};
+
+/// The answer of RFC 6749 section 5.1, with what agents' clients read beside it. No member is null.
+#[derive(Debug, Serialize)]
+pub struct AccessToken {
+    access_token: String,
+    /// Of an exchange only (RFC 8693 section 2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    token_type: &'static str,
+    expires_in: i64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+    jti: Uuid,
+    iat: i64,
+    account_id: String,
+    project_id: String,
+    external_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user_id: String,
+}
+
+impl AccessToken {
+    /// What is told of a token to the one who asked for it.
+    pub fn of(grant: &Grant, issued: &Issued) -> Self {
+        let credential = &issued.credential;
+        Self {
+            access_token: issued.token.clone(),
+            issued_token_type: None,
+            token_type: "Bearer",
+            expires_in: (credential.expires_at - credential.issued_at).whole_seconds(),
+            scope: credential.scopes.joined(),
+            jti: credential.jti,
+            iat: credential.issued_at.unix_timestamp(),
+            account_id: credential.tenant.account_id.clone(),
+            project_id: credential.tenant.project_id.clone(),
+            external_id: grant.holding.holder.external_id.clone(),
+            user_id: credential.user_id.clone(),
+        }
+    }
+
+    /// The same, as the outcome of an exchange.
+    #[must_use]
+    pub fn exchanged(self, kind: &'static str) -> Self {
+        Self { issued_token_type: Some(kind), ..self }
+    }
+}

@@ -1,0 +1,147 @@
+//! `/credentials`: the records behind issued tokens.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::revoke::BY_HAND;
+use super::{AccessToken, Grant, Issued, IssuedCredential, NewCredential, Of};
+use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
+use crate::audit::Event;
+use crate::kit::app::App;
+use crate::kit::error::{Kind, Result, refuse, refuse_at};
+use crate::kit::http::extract::{Id, Json, MaybeJson, Query};
+use crate::kit::http::limits::check_text;
+use crate::kit::http::page::Page;
+use crate::kit::http::problem::Problem;
+use crate::tokens;
+
+/// The most credentials of a page, and its size by default: clients of this wire know no pages.
+const CREDENTIALS: i64 = 1000;
+
+/// The routes of credentials, relative to a mount.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/credentials", get(list))
+        .route("/credentials/issue", post(issue))
+        .route("/credentials/{id}", get(read))
+        .route("/credentials/{id}/revoke", post(revoke))
+        .route("/credentials/{id}/rotate", post(rotate))
+}
+
+#[derive(Debug, Serialize)]
+struct CredentialList {
+    credentials: Vec<IssuedCredential>,
+    total: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Revocation {
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Revoked {
+    revoked: bool,
+    id: Uuid,
+}
+
+/// A token that is shown this once, and its record.
+#[derive(Debug, Serialize)]
+struct WithToken {
+    token: AccessToken,
+    credential: IssuedCredential,
+}
+
+async fn issue(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    body: Result<Json<NewCredential>, Problem>,
+) -> Result<Response, Problem> {
+    let mut work = admin.begin().await?;
+    let result = match body {
+        Ok(Json(new)) => tokens::issue_for(&app, &mut work.cx, new).await,
+        Err(Problem(error)) => Err(error),
+    };
+    answer(work, Event::new("credential.issued", "credential", ""), result).await
+}
+
+async fn rotate(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let mut work = admin.begin().await?;
+    let result = tokens::rotate(&app, &mut work.cx, id).await;
+    answer(work, Event::new("credential.rotated", "credential", id), result).await
+}
+
+/// The ledger has written the audit row of a success; that of a refusal is `event`.
+async fn answer(mut work: Work, event: Event, result: Result<(Grant, Issued)>) -> Result<Response, Problem> {
+    let (grant, issued) = match result {
+        Ok(done) => done,
+        Err(error) => return work.finish(event, Err(error)).await,
+    };
+    let token = AccessToken::of(&grant, &issued);
+    let credential = tokens::get(&mut work.cx, issued.credential.jti).await;
+    let answer = WithToken { token, credential: work.read(credential).await? };
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], axum::Json(answer)).into_response())
+}
+
+async fn list(admin: Admin<ManageCredentials>, query: Query) -> Result<axum::Json<CredentialList>, Problem> {
+    let of = match (one_id(&query, "identity_id")?, one_id(&query, "mission_id")?) {
+        (Some(id), None) => Of::Identity(id),
+        (None, Some(id)) => Of::Mission(id),
+        _ => {
+            let why = "name either identity_id or mission_id, and not both";
+            return Err(refuse(Kind::InvalidRequest, why).into());
+        }
+    };
+    let page = Page::up_to(&query, CREDENTIALS)?;
+    let mut work = admin.begin().await?;
+    let result = tokens::list(&mut work.cx, of, page).await;
+    let (credentials, total) = work.read(result).await?;
+    Ok(axum::Json(CredentialList { credentials, total }))
+}
+
+fn one_id(query: &Query, name: &'static str) -> Result<Option<Uuid>> {
+    let malformed = || refuse_at(Kind::Invalid, format!("{name} is a UUID"), format!("query.{name}"), "");
+    query.one(name)?.map(|text| Uuid::try_parse(text).map_err(|_| malformed())).transpose()
+}
+
+async fn read(admin: Admin<ManageCredentials>, Id(id): Id) -> Result<axum::Json<IssuedCredential>, Problem> {
+    let mut work = admin.begin().await?;
+    let result = tokens::get(&mut work.cx, id).await;
+    Ok(axum::Json(work.read(result).await?))
+}
+
+async fn revoke(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageCredentials>,
+    Id(id): Id,
+    body: Result<MaybeJson<Revocation>, Problem>,
+) -> Result<axum::Json<Revoked>, Problem> {
+    let mut work = admin.begin().await?;
+    let reason = body.map_err(|Problem(error)| error).and_then(|MaybeJson(body)| {
+        let named = body.reason.filter(|reason| !reason.trim().is_empty());
+        let reason = named.unwrap_or_else(|| BY_HAND.to_owned());
+        check_text("reason", &reason, &app.config.limits).map(|()| reason)
+    });
+    let event = Event::new("token.revoked", "credential", id);
+    let (event, result) = match reason {
+        Ok(reason) => {
+            let result = tokens::revoke_by_id(&mut work.cx, id, Some(&reason)).await;
+            (event.with(json!({ "reason": reason })), result)
+        }
+        Err(error) => (event, Err(error)),
+    };
+    work.finish(event, result).await?;
+    Ok(axum::Json(Revoked { revoked: true, id }))
+}
