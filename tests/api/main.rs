@@ -17,6 +17,7 @@ mod audit;
 mod ceilings;
 mod client_auth;
 mod client_evidence;
+mod client_grants;
 mod client_life;
 mod client_patch;
 mod client_patterns;

@@ -3,7 +3,7 @@
 import pytest
 from conftest import new_tenant, register, unique
 from highflame.zeroid import AdminScope
-from highflame.zeroid.errors import APIError, ConflictError, NotFoundError, ValidationError
+from highflame.zeroid.errors import APIError, AuthenticationError, ConflictError, NotFoundError, ValidationError
 
 
 def test_life_of_a_confidential_client(server, operator, tenant):
@@ -58,6 +58,32 @@ def test_life_of_a_public_client(server, operator, tenant):
     assert [found.id for found in client.oauth_clients.list()] == [second.client.id, made.client.id]
     client.oauth_clients.delete(made.client.id)
     assert [found.id for found in client.oauth_clients.list()] == [second.client.id]
+
+
+def test_its_credentials_obtain_look_at_and_end_tokens(server, operator, tenant):
+    client = operator(server, tenant)
+    agent = register(client).agent
+    made = client.oauth_clients.create(
+        client_id=unique("worker"), name="Worker", confidential=True, scopes=["data:read"], identity_id=agent.id
+    )
+    pair = (made.client.client_id, made.client_secret)
+    token = client.tokens.issue_client_credentials(*pair, scope="data:read").access_token
+    named = {"client_id": pair[0], "client_secret": pair[1]}
+    assert client.tokens.introspect(token, **named).active
+    client.tokens.revoke(token, **named)
+    assert not client.tokens.introspect(token, **named).active
+    rotated = client.oauth_clients.rotate_secret(made.client.id)
+    old = client.tokens.issue_client_credentials(*pair).access_token
+    new = client.tokens.issue_client_credentials(pair[0], rotated.client_secret).access_token
+    client.oauth_clients.delete(made.client.id)
+    for secret in (made.client_secret, rotated.client_secret):
+        with pytest.raises(AuthenticationError) as refused:
+            client.tokens.issue_client_credentials(pair[0], secret)
+        assert refused.value.code == "invalid_client"
+    other = client.oauth_clients.create(client_id=unique("other"), name="Other", confidential=True)
+    named = {"client_id": other.client.client_id, "client_secret": other.client_secret}
+    for token in (old, new):
+        assert not client.tokens.introspect(token, **named).active
 
 
 def test_a_keyless_client_manages_them_on_an_open_server(open_server, connect, tenant):
