@@ -19,6 +19,7 @@ class Client:
         self._loop = loop
         self.agents = _Methods(self, self.plain.agents)
         self.tokens = _Methods(self, self.plain.tokens)
+        self.oauth_clients = _Methods(self, self.plain.oauth_clients)
         top = _Methods(self, self.plain)
         self.health, self.jwks = top.health, top.jwks
         self.whoami = self.plain.whoami

@@ -54,6 +54,14 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
     admin("DELETE", agent)
+    body = {"client_id": unique("client"), "name": "Client", "confidential": True}
+    made = admin("POST", "/oauth/clients", json=body)
+    client = f"/oauth/clients/{made['client']['id']}"
+    assert admin("GET", client) == made["client"]
+    assert admin("GET", "/oauth/clients") == {"clients": [made["client"]], "total": 1}
+    admin("PATCH", client, json={})
+    assert admin("POST", client + "/rotate-secret")["client_secret"] != made["client_secret"]
+    assert admin("DELETE", client) == {"deleted": True, "id": made["client"]["id"]}
     raw.get("/health")
     raw.get("/.well-known/jwks.json")
 
