@@ -2,6 +2,7 @@
 //! stands.
 mod claims;
 mod credential;
+mod ended;
 mod issue;
 pub mod ledger;
 mod revoke;
@@ -11,6 +12,7 @@ mod verify;
 pub mod worker;
 
 pub use credential::{IssuedCredential, Of, get, list};
+pub use ended::{Ended, Standing, ended};
 pub use issue::{Grant, Issued, issue};
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use verify::{Found, claims_of, find, verify};
