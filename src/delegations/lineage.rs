@@ -129,7 +129,7 @@ pub struct Chain {
 pub async fn by_jti(cx: &mut Cx, jti: Uuid) -> Result<Lineage> {
     let unknown = || refuse(Kind::NotFound, "there is no credential with this jti");
     let chain = store::chain_of(cx, jti).await?.ok_or_else(unknown)?;
-    Ok(Lineage::of(store::links(cx, &chain).await?))
+    Ok(Lineage::of(&store::links(cx, &chain).await?))
 }
 
 /// The whole trees in which the identity holds a credential, the newest first, down to `depth` generations below the
@@ -138,7 +138,7 @@ pub async fn graph(cx: &mut Cx, identity_id: Uuid, depth: i64) -> Result<Graph> 
     let mut trees = store::trees_of(cx, identity_id, depth, MOST_EDGES + 1).await?;
     let truncated = trees.len() > MOST_EDGES;
     trees.truncate(MOST_EDGES);
-    let lineage = Lineage::of(store::links(cx, &trees).await?);
+    let lineage = Lineage::of(&store::links(cx, &trees).await?);
     Ok(Graph { focal_id: identity_id, lineage, truncated })
 }
 
@@ -149,14 +149,13 @@ pub async fn chains(cx: &mut Cx, since: Time, until: Time, limit: i64) -> Result
 
 impl Lineage {
     /// Of credentials together with all their ancestors, in such an order that no parent follows its child.
-    fn of(links: Vec<Link>) -> Self {
+    fn of(links: &[Link]) -> Self {
         let mut seen = HashSet::new();
         let nodes = links.iter().map(|link| &link.holder).filter(|node| !node.id.is_empty());
         let nodes = nodes.filter(|node| seen.insert(&node.id)).cloned().collect();
-        let standings = links.iter().map(|link| (link.standing.jti, link.standing.clone())).collect();
         let places: HashMap<Uuid, &Link> = links.iter().map(|link| (link.standing.jti, link)).collect();
         let parent = |link: &Link| link.parent_jti.and_then(|parent| places.get(&parent).copied());
-        let edges = links.iter().map(|link| Edge::of(link, parent(link), link.end(&standings))).collect();
+        let edges = links.iter().map(|link| Edge::of(link, parent(link), link.end(&places))).collect();
         Self { nodes, edges }
     }
 }
@@ -164,11 +163,12 @@ impl Lineage {
 impl Link {
     /// What ended the credential. What keeps it from standing and shows in no node's status counts too: whoever reads a
     /// chain has nothing else to go by.
-    fn end(&self, standings: &HashMap<Uuid, Standing>) -> Option<Ended> {
+    fn end(&self, places: &HashMap<Uuid, &Link>) -> Option<Ended> {
         let shown = ["", "identity_suspended", "identity_deactivated", "identity_expired"];
         let standing = &self.standing.standing;
         let hidden = || Ended { at: None, reason: standing.clone() };
-        ended(&self.standing, standings).or_else(|| (!shown.contains(&standing.as_str())).then(hidden))
+        let known = |jti: &Uuid| places.get(jti).map(|link| &link.standing);
+        ended(&self.standing, known).or_else(|| (!shown.contains(&standing.as_str())).then(hidden))
     }
 }
 

@@ -109,7 +109,7 @@ async fn read(cx: &mut Cx, ids: &[Uuid]) -> Result<Vec<IssuedCredential>> {
         known.extend(store::standings(cx, &missing).await?.into_iter().map(|above| (above.jti, above)));
     }
     let with_end = |Record { mut credential, standing }| {
-        if let Some(end) = ended(&standing, &known) {
+        if let Some(end) = ended(&standing, |jti| known.get(jti)) {
             credential.is_revoked = true;
             credential.revoked_at = end.at;
             credential.revoke_reason = Some(end.reason);

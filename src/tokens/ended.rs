@@ -1,8 +1,6 @@
 //! Whether a mark ended a credential, for reports on many at once: what the view `credential_history` says of one, told
 //! from rows that were read in one go. By row the view looks up every ancestor, which a list can't afford.
 
-use std::collections::HashMap;
-
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
@@ -33,10 +31,10 @@ pub struct Ended {
     pub reason: String,
 }
 
-/// What ended a credential, if anything did. `known` has every ancestor that is there; one that is missing counts
+/// What ended a credential, if anything did. `known` finds every ancestor that is there; one that is missing counts
 /// against the credential.
-pub fn ended(of: &Standing, known: &HashMap<Uuid, Standing>) -> Option<Ended> {
-    let above = || of.ancestors.iter().rev().filter_map(|jti| known.get(jti));
+pub fn ended<'a>(of: &Standing, known: impl Fn(&Uuid) -> Option<&'a Standing>) -> Option<Ended> {
+    let above = || of.ancestors.iter().rev().filter_map(&known);
     if let Some(own) = of.mark("") {
         return Some(own);
     }
@@ -77,8 +75,7 @@ mod tests {
     }
 
     fn last(chain: &[Standing]) -> Option<Ended> {
-        let known = chain.iter().map(|standing| (standing.jti, standing.clone())).collect();
-        ended(chain.last().unwrap(), &known)
+        ended(chain.last().unwrap(), |jti| chain.iter().find(|standing| standing.jti == *jti))
     }
 
     #[test]

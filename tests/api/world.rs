@@ -27,11 +27,16 @@ pub fn changes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
-/// Every admin route, on both mounts.
+/// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
     all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
+    all.push(("GET", "/admin/may-act".to_owned(), Value::Null));
+    all.push(("POST", "/admin/may-act".to_owned(), json!({ "from_id": "a", "to_id": "b" })));
+    all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
+    all.push(("GET", "/delegations/graph".to_owned(), Value::Null));
+    all.push(("GET", "/delegations/chains".to_owned(), Value::Null));
     MOUNTS
         .iter()
         .flat_map(|mount| {
@@ -81,7 +86,7 @@ impl Server {
             "select coalesce(string_agg(line, '|' order by line), '') from (
                  select i::text as line from identities i union all select k::text from api_keys k
                  union all select p::text from credential_policies p union all select t::text from tenants t
-                 union all select c::text from credentials c) as lines",
+                 union all select c::text from credentials c union all select g::text from may_act_grants g) as lines",
         )
         .await
     }
