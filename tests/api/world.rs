@@ -41,7 +41,7 @@ pub fn client_changes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
-/// Every admin route, on both mounts.
+/// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
@@ -51,6 +51,11 @@ pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     all.extend(client_changes(id));
     all.push(("GET", "/oauth/clients".to_owned(), Value::Null));
     all.push(("GET", format!("/oauth/clients/{id}"), Value::Null));
+    all.push(("GET", "/admin/may-act".to_owned(), Value::Null));
+    all.push(("POST", "/admin/may-act".to_owned(), json!({ "from_id": "a", "to_id": "b" })));
+    all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
+    all.push(("GET", "/delegations/graph".to_owned(), Value::Null));
+    all.push(("GET", "/delegations/chains".to_owned(), Value::Null));
     MOUNTS
         .iter()
         .flat_map(|mount| {
