@@ -57,6 +57,12 @@ pub enum Authority {
 }
 
 impl Caller {
+    /// Who made or ended something, for its row: the person behind the call, else the credential's id; "" for the open
+    /// mode.
+    pub fn name(&self) -> &str {
+        self.user.as_deref().unwrap_or(&self.id)
+    }
+
     /// Whether the caller holds `scope`.
     pub fn holds(&self, scope: &str) -> bool {
         match &self.authority {
