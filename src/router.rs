@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, keys, oauth};
+use crate::{agents, api_keys, keys, oauth, policies};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -36,7 +36,7 @@ pub fn router(app: &Arc<App>) -> Router {
 }
 
 fn admin() -> Router<Arc<App>> {
-    agents::routes::routes()
+    agents::routes::routes().merge(api_keys::routes::routes()).merge(policies::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

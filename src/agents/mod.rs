@@ -12,11 +12,11 @@ pub mod routes;
 pub mod worker;
 
 pub use holder::{Holder, Holding};
-pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};
-pub use register::{NewAgent, Registered, register};
+pub use lifecycle::{activate, deactivate, delete, for_further_key, rotate_key, usable};
+pub use register::{NewAgent, Registered, register, register_for_key};
 pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};
-pub use update::{AgentPatch, update};
+pub use update::{AgentPatch, check_takeover, update};
 
 use uuid::Uuid;
 

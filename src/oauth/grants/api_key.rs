@@ -6,6 +6,7 @@ use crate::access::scope::{Scopes, intersect, narrow};
 use crate::api_keys::{self, Evidence};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
+use crate::kit::config::Networks;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::params::Params;
@@ -35,22 +36,23 @@ pub async fn redeem(
     app.rates.key(&evidence.key_id.to_string())?;
     let principal =
         Principal { tenant: evidence.tenant.clone(), kind: "api_key", id: evidence.key_id.to_string() };
-    match decide(app, evidence, &requested, now) {
+    match decide(app, evidence, &requested, from, now) {
         Ok(grant) => Ok((grant, principal)),
         Err(error) => Err(Denial { error, principal: Some(principal) }),
     }
 }
 
-fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Result<Grant> {
+fn decide(app: &App, evidence: Evidence, requested: &Scopes, from: &Origin, now: Time) -> Result<Grant> {
     if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= now) {
         return Err(invalid());
     }
-    let holding = evidence.holding.ok_or_else(invalid)?;
+    check_network(&evidence, from)?;
+    let Some(holding) = &evidence.holding else { return Err(invalid()) };
     if !holding.tenant_active {
         return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
     }
-    let holder = holding.holder;
-    let policies: Vec<_> = holding.policy.into_iter().chain(evidence.key_policy).collect();
+    let holder = holding.holder.clone();
+    let policies = evidence.policies()?;
     let layers = [Scopes::ceiling(evidence.key_scopes), Scopes::ceiling(holder.allowed_scopes.clone())];
     let ceiling = intersect(layers.into_iter().chain(policies.iter().map(Policy::ceiling)));
     Ok(Grant {
@@ -64,6 +66,18 @@ fn decide(app: &App, evidence: Evidence, requested: &Scopes, now: Time) -> Resul
         policies,
         holder,
     })
+}
+
+/// A key that is bound to networks works from nowhere else.
+fn check_network(evidence: &Evidence, from: &Origin) -> Result<()> {
+    let Some(networks) = &evidence.ip_allowlist else { return Ok(()) };
+    let unreadable =
+        |why| anyhow::anyhow!("the allow list of API key {} can't be read: {why}", evidence.key_id);
+    let networks = Networks::of(networks).map_err(unreadable)?;
+    if networks.is_empty() || from.address.is_some_and(|address| networks.contains(address)) {
+        return Ok(());
+    }
+    Err(refuse(Kind::InvalidGrant, "the api key may not be used from this address"))
 }
 
 /// Unknown, revoked, replaced and expired keys are one answer.
