@@ -19,6 +19,8 @@ class Client:
         self._loop = loop
         self.agents = _Methods(self, self.plain.agents)
         self.tokens = _Methods(self, self.plain.tokens)
+        self.credential_policies = _Methods(self, self.plain.credential_policies)
+        self.api_keys = _Methods(self, self.plain.api_keys)
         top = _Methods(self, self.plain)
         self.health, self.jwks = top.health, top.jwks
         self.whoami = self.plain.whoami
