@@ -111,7 +111,7 @@ async fn conclude(
     let denial = match decision {
         Ok((grant, principal)) => {
             let grant = with_client(grant, request.client);
-            match issue(request.app, &grant, request.now) {
+            match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now)) {
                 Ok(issued) => return record(request, grant, issued, principal).await,
                 Err(error) => principal.denied(error),
             }
@@ -136,6 +136,14 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
         grant.profile = profile;
     }
     grant
+}
+
+/// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
+fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
+    if client.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+        return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
+    }
+    Ok(())
 }
 
 async fn record(
