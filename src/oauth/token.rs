@@ -118,7 +118,9 @@ async fn conclude(
         }
         Err(denial) => denial,
     };
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
+    // Who authenticated is known, also where what he presented tells nobody.
+    let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal.or(client)) {
         let entry = refusal(request, principal, refused)?;
         write(request.app, &[Record::Refusal(entry)]).await?;
     }
