@@ -29,6 +29,7 @@ mod jwt_bearer;
 mod lifecycle;
 mod limits;
 mod master_keys;
+mod matrix;
 mod metadata;
 mod metrics;
 mod offline;
