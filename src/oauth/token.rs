@@ -111,7 +111,8 @@ async fn conclude(
     let denial = match decision {
         Ok((grant, principal)) => {
             let grant = with_client(grant, request.client);
-            match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now)) {
+            match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now))
+            {
                 Ok(issued) => return record(request, grant, issued, principal).await,
                 Err(error) => principal.denied(error),
             }

@@ -43,6 +43,17 @@ struct Report {
     faults: Vec<String>,
 }
 
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.refused += other.refused;
+        self.passed += other.passed;
+        self.senseless += other.senseless;
+        self.revived += other.revived;
+        self.stayed_over += other.stayed_over;
+        self.faults.extend(other.faults);
+    }
+}
+
 struct Cell {
     way: Way,
     state: State,
@@ -51,16 +62,13 @@ struct Cell {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_grant_asks_for_every_state_at_every_moment() {
-    let runs: Vec<_> = Way::ALL.map(|way| tokio::spawn(run(way))).into_iter().collect();
     let mut all = Report::default();
-    for run in runs {
-        let one = run.await.unwrap();
-        all.refused += one.refused;
-        all.passed += one.passed;
-        all.senseless += one.senseless;
-        all.revived += one.revived;
-        all.stayed_over += one.stayed_over;
-        all.faults.extend(one.faults);
+    // A few at a time: each has servers with connections of their own.
+    for ways in Way::ALL.chunks(3) {
+        let runs: Vec<_> = ways.iter().map(|way| tokio::spawn(run(*way))).collect();
+        for run in runs {
+            all.add(run.await.unwrap());
+        }
     }
     let cells = all.refused + all.passed + all.senseless;
     println!(
