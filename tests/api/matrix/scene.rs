@@ -271,7 +271,7 @@ impl Server {
     }
 
     /// Changes a client of acme/demo.
-    pub async fn patch_client(&self, id: &str, body: Value) {
+    pub async fn change_client(&self, id: &str, body: Value) {
         self.admin("PATCH", &format!("/oauth/clients/{id}")).json(body).send().await.expect(200);
     }
 }

@@ -88,7 +88,7 @@ impl State {
         match self {
             // Its earlier tokens stay dead: the one to be rotated, and the one to be exchanged if it is its own.
             S::ClientInactive => {
-                server.patch_client(&caller.id, json!({ "is_active": true })).await;
+                server.change_client(&caller.id, json!({ "is_active": true })).await;
                 if way == Way::Own || way == Way::RotateClients {
                     return After::StaysOver;
                 }
@@ -103,10 +103,10 @@ impl State {
             }
             S::ClientWithoutGrant => {
                 let grants = json!(["client_credentials", "api_key", "token_exchange"]);
-                server.patch_client(&caller.id, json!({ "grant_types": grants })).await;
+                server.change_client(&caller.id, json!({ "grant_types": grants })).await;
             }
             S::ClientWithoutScopes => {
-                server.patch_client(&caller.id, json!({ "scopes": ["a", "b"] })).await;
+                server.change_client(&caller.id, json!({ "scopes": ["a", "b"] })).await;
             }
             _ => return After::NoWayBack,
         }
@@ -138,7 +138,7 @@ impl State {
                 After::StaysOver
             }
             S::ParentClientInactive => {
-                server.patch_client(scene.subject_client(), json!({ "is_active": true })).await;
+                server.change_client(scene.subject_client(), json!({ "is_active": true })).await;
                 After::StaysOver
             }
             // A new token of the same client is another one.
