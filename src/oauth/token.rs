@@ -20,7 +20,7 @@ use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::ids;
-use crate::tokens::ledger::{self, Outcome, Record};
+use crate::tokens::ledger::{Once, Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
@@ -121,9 +121,10 @@ async fn conclude(
     };
     // Who authenticated is known, also where what he presented tells nobody.
     let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal.or(client)) {
+    let principal = denial.principal.map(|principal| *principal).or(client);
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
         let entry = refusal(request, principal, refused)?;
-        write(request.app, &[Record::Refusal(entry)]).await?;
+        request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
 }
@@ -184,9 +185,11 @@ async fn record(
     let entry = entry(request, principal, event, None)?;
     let record = match once {
         None => Record::Issue(credential, entry),
-        Some(refusal) => Record::IssueOnce(credential, entry, grant.artefacts, refusal),
+        Some(refusal) => {
+            Record::IssueOnce(credential, entry, Box::new(Once { artefacts: grant.artefacts, refusal }))
+        }
     };
-    match write(request.app, &[record]).await? {
+    match request.app.write(record).await? {
         Outcome::Written => {}
         Outcome::Used(kind) => return Err(used_before(kind)),
     }
@@ -216,11 +219,4 @@ fn entry(
         refused,
         origin: request.from.clone(),
     })
-}
-
-/// One record; the outcome is its own.
-async fn write(app: &App, record: &[Record; 1]) -> Result<Outcome> {
-    let mut db = app.connection().await?;
-    let outcomes = ledger::write(&mut db, record).await?;
-    Ok(outcomes.first().copied().unwrap_or(Outcome::Written))
 }

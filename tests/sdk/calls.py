@@ -7,7 +7,14 @@ from highflame.zeroid import ZeroIDClient
 from highflame.zeroid.errors import ZeroIDError
 
 # How many requests one call makes, apart from a token the client fetches for itself. Anything not named here makes one.
-REQUESTS = {"reactivate": {2}, "iter_all": None, "verify": {0, 1}, "verify_bearer": {0, 1}}
+REQUESTS = {
+    "reactivate": {2},
+    "iter_all": None,
+    "verify": {0, 1},
+    "verify_bearer": {0, 1},
+    "verify_active": {1, 2},
+    "verify_active_bearer": {1, 2},
+}
 
 
 class Client:
@@ -19,6 +26,8 @@ class Client:
         self._loop = loop
         self.agents = _Methods(self, self.plain.agents)
         self.tokens = _Methods(self, self.plain.tokens)
+        self.oauth_clients = _Methods(self, self.plain.oauth_clients)
+        self.credentials = _Methods(self, self.plain.credentials)
         top = _Methods(self, self.plain)
         self.health, self.jwks = top.health, top.jwks
         self.whoami = self.plain.whoami

@@ -6,8 +6,14 @@ from highflame.zeroid.types import (
     AccessToken,
     Agent,
     AgentRegistered,
+    CredentialListResponse,
+    CredentialRevokeResponse,
+    DelegationChain,
     HealthResponse,
+    IssuedCredential,
     JWKSResponse,
+    OAuthClient,
+    OAuthClientCreated,
     TokenIntrospection,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -15,11 +21,19 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 PRIVATE_KEY_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 SECRETS = ("api_key", "client_secret", "token", "refresh_token", "assertion")
 AGENT = r"/agents/registry/[^/]+"
+CLIENT = r"/oauth/clients/[^/]+"
 MODELS = [
     ("POST", "/agents/register", 201, AgentRegistered),
     ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
     ("POST", AGENT + "/(activate|deactivate)", 200, Agent),
     ("(GET|PATCH|DELETE)", AGENT, 200, Agent),
+    ("POST", "/oauth/clients", 201, OAuthClientCreated),
+    ("POST", CLIENT + "/rotate-secret", 200, OAuthClientCreated),
+    ("(GET|PATCH)", CLIENT, 200, OAuthClient),
+    ("GET", "/credentials", 200, CredentialListResponse),
+    ("GET", "/credentials/[^/]+", 200, IssuedCredential),
+    ("POST", "/credentials/[^/]+/revoke", 200, CredentialRevokeResponse),
+    ("GET", "/delegations/by-jti/[^/]+", 200, DelegationChain),
     ("POST", "/oauth2/token", 200, AccessToken),
     ("POST", "/oauth2/token/introspect", 200, TokenIntrospection),
     ("GET", "/health", 200, HealthResponse),
@@ -36,6 +50,8 @@ def check(exchange):
         check_refusal(exchange)
     elif exchange.method == "GET" and exchange.path == "/agents/registry":
         check_page(exchange)
+    elif exchange.method == "GET" and exchange.path == "/oauth/clients":
+        check_clients(exchange)
     elif exchange.status != 304 and (found := model_of(exchange)):
         check_model(found, exchange.json(), exchange)
     if exchange.path == "/oauth2/token":
@@ -71,6 +87,14 @@ def check_page(exchange):
         check_model(Agent, agent, exchange)
 
 
+def check_clients(exchange):
+    """A list of clients, with how many there are."""
+    body = exchange.json()
+    assert type(body["total"]) is int and body["total"] == len(body["clients"]), f"total: {exchange}"
+    for client in body["clients"]:
+        check_model(OAuthClient, client, exchange)
+
+
 def check_model(model, raw, exchange):
     """The SDK's model takes the answer, and no null stands where it takes none."""
     model.model_validate(raw)
@@ -79,6 +103,8 @@ def check_model(model, raw, exchange):
         check_agent(raw["identity"], exchange)
     elif model is Agent:
         check_agent(raw, exchange)
+    elif model in (OAuthClient, OAuthClientCreated):
+        check_client(raw.get("client", raw), exchange)
     elif model is AccessToken:
         assert None not in raw.values(), f"null in a token answer: {exchange}"
     elif model is TokenIntrospection and not raw["active"]:
@@ -93,6 +119,14 @@ def check_agent(raw, exchange):
     assert isinstance(raw["labels"], dict) and isinstance(raw["metadata"], dict), f"labels, metadata: {exchange}"
     assert raw["wimse_uri"].startswith("spiffe://"), f"wimse_uri: {exchange}"
     assert not {"api_key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
+
+
+def check_client(raw, exchange):
+    """Lists are never null, and no secret is among the fields."""
+    for name in ("grant_types", "redirect_uris", "scopes"):
+        assert isinstance(raw[name], list), f"{name}: {exchange}"
+    assert None not in raw.values(), f"null in a client: {exchange}"
+    assert not {"client_secret", "secret_hash", "old_secret_hash", "pepper_id"} & raw.keys(), f"a secret: {exchange}"
 
 
 def check_keys(keys, exchange):

@@ -48,12 +48,27 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     assert admin("GET", "/agents/registry", params={"limit": 1, "offset": 1})["agents"] == []
     admin("PATCH", agent, json={})
     key = admin("POST", agent + "/rotate-key")["api_key"]
-    token = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["access_token"]
+    issued = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()
+    token, credential = issued["access_token"], f"/credentials/{issued['jti']}"
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json()["active"] is True
+    of_agent = {"identity_id": made["identity"]["id"]}
+    assert admin("GET", "/credentials", params=of_agent)["credentials"] == [admin("GET", credential)]
+    assert len(admin("GET", f"/delegations/by-jti/{issued['jti']}")["edges"]) == 1
+    second = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["jti"]
+    admin("POST", f"/credentials/{second}/revoke")
+    assert admin("GET", f"/delegations/by-jti/{second}")["edges"][0]["is_revoked"] is True
     for action in ("/deactivate", "/activate", "/rotate-key"):
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
     admin("DELETE", agent)
+    body = {"client_id": unique("client"), "name": "Client", "confidential": True}
+    made = admin("POST", "/oauth/clients", json=body)
+    client = f"/oauth/clients/{made['client']['id']}"
+    assert admin("GET", client) == made["client"]
+    assert admin("GET", "/oauth/clients") == {"clients": [made["client"]], "total": 1}
+    admin("PATCH", client, json={})
+    assert admin("POST", client + "/rotate-secret")["client_secret"] != made["client_secret"]
+    assert admin("DELETE", client) == {"deleted": True, "id": made["client"]["id"]}
     raw.get("/health")
     raw.get("/.well-known/jwks.json")
 
