@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import OWNER, unique
+from highflame.zeroid.assertions import build_key_proof, generate_keypair
 from highflame.zeroid.types import Agent, AgentRegistered, IssuedCredential
 from rules import MODELS, check_model, model_of, refused_nulls
 
@@ -50,6 +51,8 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     key = admin("POST", agent + "/rotate-key")["api_key"]
     token = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["access_token"]
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json()["active"] is True
+    check_credentials(admin, made["identity"]["id"])
+    enrol(raw, made["identity"], token)
     for action in ("/deactivate", "/activate", "/rotate-key"):
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
@@ -63,3 +66,25 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
             check_model(model, exchange.json(), exchange)
             met.add(model)
     assert met == {model for *_, model in MODELS}
+
+
+def check_credentials(admin, agent):
+    """A credential from its issue to its end."""
+    first = admin("POST", "/credentials/issue", json={"identity_id": agent})["credential"]
+    assert admin("GET", f"/credentials/{first['id']}") == first
+    second = admin("POST", f"/credentials/{first['id']}/rotate", json={})["credential"]
+    assert admin("POST", f"/credentials/{second['id']}/revoke")["revoked"] is True
+    rows = admin("GET", "/credentials", params={"identity_id": agent})["credentials"]
+    assert [row["is_revoked"] for row in rows] == [True, True, False]
+    chain = admin("GET", f"/delegations/by-jti/{second['jti']}")
+    assert [edge["revoke_reason"] for edge in chain["edges"]] == ["manual_revocation"]
+
+
+def enrol(raw, agent, token):
+    """The agent registers a key of its own; this stands at the root only."""
+    private, public = generate_keypair()
+    issuer = raw.get("/.well-known/oauth-authorization-server").json()["issuer"]
+    proof = build_key_proof(wimse_uri=agent["wimse_uri"], private_key_pem=private, issuer=issuer)
+    body = {"new_public_key_pem": public, "new_key_proof": proof}
+    answer = raw.post("/agents/self/public-key", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
