@@ -23,7 +23,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("delete from idempotent_answers where expires_at <= $1", "by expiry; what has expired is nobody's"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (
-        "revocation, active_until from credential_activity where jti = $1",
+        "revocation, active_until from credential_activity where jti = any($1)",
         "by jti; the caller compares the digest",
     ),
     ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),

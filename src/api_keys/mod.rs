@@ -76,12 +76,19 @@ pub async fn replace_all(app: &App, cx: &mut Cx, with: Replaced) -> Result<Secre
     Ok(secret)
 }
 
-/// Revokes every key of an identity, with what they minted.
-pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) -> Result<()> {
-    Ok(store::revoke_all(cx, identity_id, by, reason).await?)
+/// Revokes every key of these identities, with what they minted.
+pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &str) -> Result<()> {
+    Ok(store::revoke_all(cx, identity_ids, by, reason).await?)
 }
 
-/// Everything an exchange of this key rests on, in one statement. `None`: no such key.
-pub async fn evidence(app: &App, db: &mut PgConnection, presented: &str) -> Result<Option<Evidence>> {
-    Ok(store::evidence(db, &app.keys.hashes(presented)).await?)
+/// Everything an exchange of this key rests on. `None`: no such key.
+pub async fn evidence(app: &App, presented: &str) -> Result<Option<Evidence>> {
+    app.find_key(app.keys.hashes(presented)).await
+}
+
+/// The same for many keys in one statement, each by its hashes under every pepper.
+pub async fn find(db: &mut PgConnection, keys: &[Vec<Vec<u8>>]) -> sqlx::Result<Vec<Option<Evidence>>> {
+    let found = store::evidence(db, &keys.concat()).await?;
+    let of = |hashes: &Vec<Vec<u8>>| found.iter().find(|one| hashes.contains(&one.key_hash)).cloned();
+    Ok(keys.iter().map(of).collect())
 }

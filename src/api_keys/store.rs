@@ -67,14 +67,18 @@ pub async fn replace_others(cx: &mut Cx, identity_id: Uuid, by: Uuid) -> sqlx::R
     Ok(())
 }
 
-pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) -> sqlx::Result<()> {
+/// In the order of the ids, as everybody locks who changes several.
+pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &str) -> sqlx::Result<()> {
     sqlx::query(
-        "update api_keys set revoked_at = $4, revoked_by = $5, revoke_reason = $6, updated_at = $4
-         where account_id = $1 and project_id = $2 and identity_id = $3 and revoked_at is null",
+        "update api_keys k set revoked_at = $4, revoked_by = $5, revoke_reason = $6, updated_at = $4
+         from (select id from api_keys
+               where account_id = $1 and project_id = $2 and identity_id = any($3) and revoked_at is null
+               order by id for update) live
+         where k.id = live.id",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(identity_id)
+    .bind(identity_ids)
     .bind(cx.now)
     .bind(by)
     .bind(reason)
@@ -83,10 +87,10 @@ pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) 
     Ok(())
 }
 
-/// The key by its keyed hash: the one way in that names no tenant, since the secret does.
-pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Option<Evidence>> {
+/// Keys by their keyed hashes: the one way in that names no tenant, since the secret does.
+pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<Evidence>> {
     sqlx::query_as(
-        "select k.account_id as key_account_id, k.project_id as key_project_id, k.id as key_id,
+        "select k.account_id as key_account_id, k.project_id as key_project_id, k.id as key_id, k.key_hash,
              k.revoked_at is not null or k.replaced_at is not null as key_ended, k.expires_at as key_expires_at,
              k.scopes as key_scopes, k.created_by, h.*,
              p.id as key_policy_id, p.max_ttl_seconds as key_policy_ttl, p.allowed_grant_types as key_policy_grants,
@@ -100,7 +104,7 @@ pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result
          where k.key_hash = any($1)",
     )
     .bind(hashes)
-    .fetch_optional(db)
+    .fetch_all(db)
     .await
 }
 

@@ -16,7 +16,9 @@ pub mod routes;
 
 pub use evidence::Evidence;
 pub use grant_types::CIBA;
-pub use lifecycle::{BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret};
+pub use lifecycle::{
+    BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret, would_end,
+};
 pub use register::{NewClient, create};
 pub use types::{AuthMethod, Client, ClientType, Secrets};
 pub use update::{ClientPatch, update};

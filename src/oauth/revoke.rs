@@ -24,12 +24,11 @@ pub async fn revoke(
     let (from, now) = (origin(&parts), app.clock.now());
     let inspector = inspector(&app, &parts.headers, &params, &from, now).await?;
     let token = params.required("token")?;
-    let mut tx = app.begin_reserved().await?;
-    let found = tokens::find(&mut tx, token, &app.config.limits).await?;
+    let found = tokens::find(&app, token).await?;
     let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
     if let Some(found) = found.filter(sees) {
         let mut cx = Cx {
-            tx,
+            tx: app.begin_reserved().await?,
             tenant: Tenant { account_id: found.account_id, project_id: found.project_id },
             now,
             caller: caller(inspector.as_ref()),

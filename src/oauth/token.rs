@@ -20,7 +20,7 @@ use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::ids;
-use crate::tokens::ledger::{self, Outcome, Record};
+use crate::tokens::ledger::{Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
@@ -120,7 +120,7 @@ async fn conclude(
     };
     if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
         let entry = refusal(request, principal, refused)?;
-        write(request.app, &[Record::Refusal(entry)]).await?;
+        request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
 }
@@ -175,7 +175,7 @@ async fn record(
         None => Record::Issue(credential, entry),
         Some(refusal) => Record::IssueOnce(credential, entry, grant.artefacts, refusal),
     };
-    match write(request.app, &[record]).await? {
+    match request.app.write(record).await? {
         Outcome::Written => {}
         Outcome::Used(kind) => return Err(used_before(kind)),
     }
@@ -205,11 +205,4 @@ fn entry(
         refused,
         origin: request.from.clone(),
     })
-}
-
-/// One record; the outcome is its own.
-async fn write(app: &App, record: &[Record; 1]) -> Result<Outcome> {
-    let mut db = app.connection().await?;
-    let outcomes = ledger::write(&mut db, record).await?;
-    Ok(outcomes.first().copied().unwrap_or(Outcome::Written))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::issue::{ClientStamp, Grant, Issued, issue};
 use super::ledger::{self, Record};
-use super::revoke::{Anchor, note};
+use super::revoke::mark;
 use super::store;
 use crate::access::scope::{Scopes, check_grantable, intersect, narrow};
 use crate::agents::{self, Holding};
@@ -129,10 +129,9 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
         ..root
     };
     let issued = issue(app, &grant, cx.now)?;
-    if !store::revoke(cx, jti, "rotated").await? {
+    if !mark(cx, jti, "rotated").await? {
         return Err(refuse(Kind::Conflict, "the credential was revoked at this moment"));
     }
-    note(cx, Anchor::Credential(jti), "rotated").await?;
     write(cx, &issued, "credential.rotated").await?;
     Ok((grant, issued))
 }

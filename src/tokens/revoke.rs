@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::store;
 use crate::audit::{self, Event};
-use crate::kit::cx::Cx;
+use crate::kit::clock::Time;
+use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
 
@@ -36,6 +37,39 @@ impl Anchor {
     }
 }
 
+/// A mark as it was written down.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Revocation {
+    /// UUIDs of version 7, in the order of the marks.
+    pub id: Uuid,
+    /// Whose.
+    #[sqlx(flatten)]
+    pub tenant: Tenant,
+    /// Kind of the anchor.
+    pub anchor: String,
+    /// Its id.
+    pub anchor_id: Uuid,
+    /// The epoch that ended.
+    pub epoch: Option<i32>,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub marked_at: Time,
+}
+
+impl Revocation {
+    /// What was marked; `None` for a kind that a newer server knows.
+    pub fn anchor(&self) -> Option<Anchor> {
+        match (self.anchor.as_str(), self.epoch) {
+            ("credential", None) => Some(Anchor::Credential(self.anchor_id)),
+            ("api_key", None) => Some(Anchor::ApiKey(self.anchor_id)),
+            ("identity", Some(epoch)) => Some(Anchor::Identity(self.anchor_id, epoch)),
+            ("client", Some(epoch)) => Some(Anchor::Client(self.anchor_id, epoch)),
+            _ => None,
+        }
+    }
+}
+
 /// Writes down that something was marked, in the transaction of the mark itself. The worker of revocations later tells
 /// of every credential that ended by it.
 pub async fn note(cx: &mut Cx, anchor: Anchor, reason: &str) -> Result<()> {
@@ -46,11 +80,6 @@ pub async fn note(cx: &mut Cx, anchor: Anchor, reason: &str) -> Result<()> {
 pub async fn note_all(cx: &mut Cx, anchors: &[Anchor], reason: &str) -> Result<()> {
     let ids = anchors.iter().map(|_| ids::new(cx.now)).collect::<Result<Vec<_>>>()?;
     Ok(store::note(cx, &ids, anchors, reason).await?)
-}
-
-/// How many credentials that these clients obtained themselves are active. What was derived from them is not counted.
-pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> Result<i64> {
-    Ok(store::count_of_clients(cx, clients).await?)
 }
 
 /// Marks one credential, also one that has expired: what hangs below it may still live. Doing it again changes nothing.
@@ -73,7 +102,7 @@ pub async fn revoke_by_id(cx: &mut Cx, jti: Uuid, reason: Option<&str>) -> Resul
     Err(refuse(Kind::NotFound, "there is no credential with this id that could be revoked"))
 }
 
-async fn mark(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<bool> {
+pub(super) async fn mark(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<bool> {
     let is_new = store::revoke(cx, jti, reason).await?;
     if is_new {
         note(cx, Anchor::Credential(jti), reason).await?;

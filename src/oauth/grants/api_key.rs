@@ -16,10 +16,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let Request { app, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let key = request.params.required("api_key")?;
-    let mut db = app.connection().await?;
-    let found = api_keys::evidence(app, &mut db, key).await?;
-    drop(db);
-    let Some(evidence) = found else {
+    let Some(evidence) = api_keys::evidence(app, key).await? else {
         access::count_failure(app, from.address, now).await?;
         return Err(invalid().into());
     };
