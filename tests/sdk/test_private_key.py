@@ -144,6 +144,15 @@ def test_an_agent_enrols_its_first_key(server, connect, operator, tenant, party)
     assert client.tokens.verify_active(client.tokens.issue_api_key(registered.api_key).access_token).jti
 
 
+def test_a_narrowed_token_enrols_no_key_that_administers(server, connect, operator, tenant):
+    registered = register(operator(server, tenant), allowed_scopes=["data:read", MANAGE])
+    key, _ = generate_keypair()
+    narrow = connect(server, api_key=registered.api_key, scope="data:read")
+    error = refusal(narrow.agents.enroll_key, key, code="api_error", status=403)
+    assert MANAGE in error.detail
+    assert connect(server, api_key=registered.api_key).agents.enroll_key(key).id == registered.agent.id
+
+
 def test_a_client_that_replaces_its_key_goes_on_with_the_new_one(server, connect, party):
     agent = party("admin", allowed_scopes=[MANAGE])
     client, left_behind = with_key(connect, server, agent), with_key(connect, server, agent)
