@@ -98,6 +98,6 @@ fn bad_key() -> Error {
 fn not_usable(error: Error) -> Error {
     match error {
         Error::Refused(refused) => refuse(Kind::InvalidRequest, refused.why),
-        fault => fault,
+        fault @ Error::Fault(_) => fault,
     }
 }

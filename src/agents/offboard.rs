@@ -60,9 +60,10 @@ pub async fn offboard(cx: &mut Cx, leaver: &Leaver, limits: &Limits) -> Result<O
     }
     check_text("reason", leaver.reason(), limits)?;
     let own = cx.tenant.clone();
-    let projects = match is_operator(&cx.caller) {
-        true => store::projects_of_owner(cx, owner).await?,
-        false => vec![own.project_id.clone()],
+    let projects = if is_operator(&cx.caller) {
+        store::projects_of_owner(cx, owner).await?
+    } else {
+        vec![own.project_id.clone()]
     };
     let mut done = Offboarded::default();
     // Everybody locks identities in the order of projects and ids.

@@ -195,9 +195,11 @@ async fn rotate_secret(
         Ok(MaybeJson(rotation)) => clients::rotate_secret(&app, &mut work.cx, id, rotation).await,
         Err(Problem(error)) => Err(error),
     };
-    let until = result.as_ref().ok().and_then(|created| created.client.secrets.old.as_ref());
-    let facts = json!({ "old_secret_until": until.map(|(_, until)| until.unix_timestamp()) });
-    let event = Event::new("client.secret_rotated", "client", id).with(facts);
+    let event = Event::new("client.secret_rotated", "client", id);
+    let event = match result.as_ref().map(|created| &created.client.secrets.old) {
+        Ok(Some((_, until))) => event.with(json!({ "old_secret_until": until.unix_timestamp() })),
+        _ => event,
+    };
     Ok(axum::Json(work.finish(event, result).await?.into()))
 }
 

@@ -20,7 +20,7 @@ use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::ids;
-use crate::tokens::ledger::{Outcome, Record};
+use crate::tokens::ledger::{Once, Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
@@ -119,7 +119,7 @@ async fn conclude(
         Err(denial) => denial,
     };
     if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
-        let entry = refusal(request, principal, refused)?;
+        let entry = refusal(request, *principal, refused)?;
         request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
@@ -173,7 +173,9 @@ async fn record(
     let entry = entry(request, principal, event, None)?;
     let record = match once {
         None => Record::Issue(credential, entry),
-        Some(refusal) => Record::IssueOnce(credential, entry, grant.artefacts, refusal),
+        Some(refusal) => {
+            Record::IssueOnce(credential, entry, Box::new(Once { artefacts: grant.artefacts, refusal }))
+        }
     };
     match request.app.write(record).await? {
         Outcome::Written => {}

@@ -56,9 +56,10 @@ pub struct AgentToken {
 
 /// The newest tokens of an agent, at most `limit`: those that stand, or all of which there is a row.
 pub async fn of_agent(cx: &mut Cx, agent: Uuid, limit: i64, all: bool) -> Result<Vec<AgentToken>> {
-    let newest = match all {
-        true => store::newest_of_agent(cx, agent, limit).await?,
-        false => store::active_of_agent(cx, agent, limit).await?,
+    let newest = if all {
+        store::newest_of_agent(cx, agent, limit).await?
+    } else {
+        store::active_of_agent(cx, agent, limit).await?
     };
     Ok(store::of_agent(cx, &newest).await?)
 }

@@ -4,7 +4,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::admin::Kept;
-use super::credential::IssuedCredential;
+use super::credential::Record;
+use super::ended::Standing;
 use super::exchange::{ActorNames, Evidence};
 use super::of_agent::AgentToken;
 use super::revoke::{Anchor, Revocation};
@@ -144,24 +145,37 @@ pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -
     Ok(())
 }
 
-/// In the order given; one that is not there is left out.
-pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
+/// In the order given; one that is not there is left out. The bounds on the ids let the plan leave out partitions.
+pub async fn records(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<Record>> {
     sqlx::query_as(
-        "select h.jti as id, h.account_id, h.project_id, h.jti, h.subject,
-             coalesce(h.identity_id::text, '') as identity_id, h.issued_at, h.expires_at,
-             extract(epoch from h.expires_at - h.issued_at)::bigint as ttl_seconds, h.scopes, h.is_revoked,
-             h.ended_at as revoked_at,
-             case when h.is_revoked then coalesce(nullif(h.ended_reason, ''), h.revocation) end as revoke_reason,
-             h.grant_type, h.delegation_depth, h.parent_jti, nullif(h.delegated_by, '') as delegated_by_wimse_uri,
-             h.mission_id, h.jkt as dpop_key_thumbprint
-         from unnest($3::uuid[]) with ordinality as wanted (jti, place)
-         join credential_history h on h.jti = wanted.jti
-         where h.account_id = $1 and h.project_id = $2
-         order by wanted.place",
+        "select s.jti as id, s.account_id, s.project_id, s.jti, s.subject,
+             coalesce(s.identity_id::text, '') as identity_id, s.issued_at, s.expires_at,
+             extract(epoch from s.expires_at - s.issued_at)::bigint as ttl_seconds, s.scopes, s.grant_type,
+             s.delegation_depth, s.parent_jti, nullif(s.delegated_by, '') as delegated_by_wimse_uri, s.mission_id,
+             s.jkt as dpop_key_thumbprint, s.ancestors, s.standing, s.is_marked, s.mark_at, s.mark_reason
+         from credential_standing s
+         where s.account_id = $1 and s.project_id = $2 and s.jti = any($3) and s.jti between $4 and $5
+         order by array_position($3, s.jti)",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
     .bind(ids)
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+pub async fn standings(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<Standing>> {
+    sqlx::query_as(
+        "select jti, ancestors, standing, is_marked, mark_at, mark_reason from credential_standing
+         where account_id = $1 and project_id = $2 and jti = any($3) and jti between $4 and $5",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
     .fetch_all(&mut *cx.tx)
     .await
 }

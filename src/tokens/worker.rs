@@ -70,7 +70,7 @@ async fn tell(app: &App, db: &mut PgConnection, mark: &Revocation, anchor: Ancho
 
 /// The facts of `credential.revoked`.
 #[derive(Debug, Serialize)]
-struct Revoked<'a> {
+struct Facts<'a> {
     jti: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     identity_id: Option<Uuid>,
@@ -84,7 +84,7 @@ struct Revoked<'a> {
 }
 
 fn event(mark: &Revocation, node: &Node) -> Result<outbox::Event> {
-    let revoked = Revoked {
+    let facts = Facts {
         jti: node.jti,
         identity_id: node.identity_id,
         tenant: &mark.tenant,
@@ -96,7 +96,7 @@ fn event(mark: &Revocation, node: &Node) -> Result<outbox::Event> {
         tenant: mark.tenant.clone(),
         event_type: "credential.revoked",
         subject_id: node.jti,
-        payload: serde_json::to_value(revoked)?,
+        payload: serde_json::to_value(facts)?,
         occurred_at: mark.marked_at,
     })
 }

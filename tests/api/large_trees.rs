@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::server::Server;
 
 /// Ends two trees of this size under two agents, in both ways, and prints the times.
+#[expect(clippy::print_stdout, reason = "prints what it measured")]
 async fn measure(below: i64) {
     let server = Server::new().await;
     maintain(&server.app).await.unwrap();

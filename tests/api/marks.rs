@@ -1,5 +1,6 @@
 //! A mark ends all that hangs below it, at once and on every replica, and nothing else.
 
+use chancery::kit::error::{Error, Kind, Refused};
 use chancery::tokens;
 use serde_json::json;
 use time::Duration;
@@ -178,14 +179,9 @@ async fn revoke_by_id(server: &Server, jti: uuid::Uuid, account: &str, reason: O
     account.clone_into(&mut cx.tenant.account_id);
     let result = tokens::revoke_by_id(&mut cx, jti, reason).await;
     cx.tx.commit().await.unwrap();
-    match result {
-        Ok(()) => true,
-        Err(chancery::kit::error::Error::Refused(refused)) => {
-            assert_eq!(refused.kind, chancery::kit::error::Kind::NotFound);
-            false
-        }
-        Err(fault) => panic!("{fault:?}"),
-    }
+    let Err(error) = result else { return true };
+    assert!(matches!(error, Error::Refused(Refused { kind: Kind::NotFound, .. })), "{error:?}");
+    false
 }
 
 #[tokio::test]

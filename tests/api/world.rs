@@ -28,13 +28,34 @@ pub fn changes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
-/// Every admin route, on both mounts.
+/// The same for the client with this id.
+pub fn client_changes(id: &str) -> Vec<(&'static str, String, Value)> {
+    let bulk = json!({ "client_id_pattern": "fetch*", "reason": "drill" });
+    vec![
+        ("POST", "/oauth/clients".to_owned(), json!({ "client_id": "new", "name": "New" })),
+        ("PATCH", format!("/oauth/clients/{id}"), json!({ "name": "Other", "scopes": ["a"] })),
+        ("POST", format!("/oauth/clients/{id}/rotate-secret"), Value::Null),
+        ("POST", format!("/oauth/clients/{id}/revoke-tokens"), Value::Null),
+        ("POST", "/admin/oauth/revoke-by-pattern".to_owned(), bulk),
+        ("DELETE", format!("/oauth/clients/{id}"), Value::Null),
+    ]
+}
+
+/// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
     all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
     all.push(("GET", format!("/agents/{id}/tokens"), Value::Null));
     all.push(("POST", "/identities/offboard-by-owner".to_owned(), json!({ "owner_user_id": "nobody" })));
+    all.extend(client_changes(id));
+    all.push(("GET", "/oauth/clients".to_owned(), Value::Null));
+    all.push(("GET", format!("/oauth/clients/{id}"), Value::Null));
+    all.push(("GET", "/admin/may-act".to_owned(), Value::Null));
+    all.push(("POST", "/admin/may-act".to_owned(), json!({ "from_id": "a", "to_id": "b" })));
+    all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
+    all.push(("GET", "/delegations/graph".to_owned(), Value::Null));
+    all.push(("GET", "/delegations/chains".to_owned(), Value::Null));
     MOUNTS
         .iter()
         .flat_map(|mount| {
@@ -85,7 +106,8 @@ impl Server {
                  select i::text as line from identities i union all select k::text from api_keys k
                  union all select p::text from credential_policies p union all select t::text from tenants t
                  union all select c::text from credentials c union all select r::text from revocations r
-                 union all select o::text from outbox o) as lines",
+                 union all select o::text from oauth_clients o union all select e::text from outbox e
+                 union all select m::text from may_act_grants m) as lines",
         )
         .await
     }

@@ -15,6 +15,8 @@ from highflame.zeroid.types import (
     IssueCredentialResponse,
     IssuedCredential,
     JWKSResponse,
+    OAuthClient,
+    OAuthClientCreated,
     TokenIntrospection,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -25,20 +27,24 @@ SECRETS = (
     *("subject_token", "actor_token", "new_key_proof", "current_key_proof"),
 )
 AGENT = r"/agents/registry/[^/]+"
+CLIENT = r"/oauth/clients/[^/]+"
 CREDENTIAL = r"/credentials/[^/]+"
 MODELS = [
     ("POST", "/agents/register", 201, AgentRegistered),
     ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
     ("POST", AGENT + "/(activate|deactivate)", 200, Agent),
     ("(GET|PATCH|DELETE)", AGENT, 200, Agent),
+    ("POST", "/oauth/clients", 201, OAuthClientCreated),
+    ("POST", CLIENT + "/rotate-secret", 200, OAuthClientCreated),
+    ("(GET|PATCH)", CLIENT, 200, OAuthClient),
+    ("GET", "/credentials", 200, CredentialListResponse),
+    ("GET", CREDENTIAL, 200, IssuedCredential),
+    ("POST", CREDENTIAL + "/revoke", 200, CredentialRevokeResponse),
+    ("POST", "/credentials/issue|" + CREDENTIAL + "/rotate", 201, IssueCredentialResponse),
+    ("GET", r"/delegations/by-jti/[^/]+", 200, DelegationChain),
+    ("POST", "/agents/self/public-key", 200, Agent),
     ("POST", "/oauth2/token", 200, AccessToken),
     ("POST", "/oauth2/token/introspect", 200, TokenIntrospection),
-    ("POST", "/agents/self/public-key", 200, Agent),
-    ("POST", "/credentials/issue|" + CREDENTIAL + "/rotate", 201, IssueCredentialResponse),
-    ("POST", CREDENTIAL + "/revoke", 200, CredentialRevokeResponse),
-    ("GET", CREDENTIAL, 200, IssuedCredential),
-    ("GET", "/credentials", 200, CredentialListResponse),
-    ("GET", r"/delegations/by-jti/[^/]+", 200, DelegationChain),
     ("GET", "/health", 200, HealthResponse),
     ("GET", r"/\.well-known/jwks\.json", 200, JWKSResponse),
 ]
@@ -53,6 +59,8 @@ def check(exchange):
         check_refusal(exchange)
     elif exchange.method == "GET" and exchange.path == "/agents/registry":
         check_page(exchange)
+    elif exchange.method == "GET" and exchange.path == "/oauth/clients":
+        check_clients(exchange)
     elif exchange.status != 304 and (found := model_of(exchange)):
         check_model(found, exchange.json(), exchange)
     if exchange.path == "/oauth2/token":
@@ -88,6 +96,14 @@ def check_page(exchange):
         check_model(Agent, agent, exchange)
 
 
+def check_clients(exchange):
+    """A list of clients, with how many there are."""
+    body = exchange.json()
+    assert type(body["total"]) is int and body["total"] == len(body["clients"]), f"total: {exchange}"
+    for client in body["clients"]:
+        check_model(OAuthClient, client, exchange)
+
+
 def check_model(model, raw, exchange):
     """The SDK's model takes the answer, and no null stands where it takes none."""
     model.model_validate(raw)
@@ -96,6 +112,8 @@ def check_model(model, raw, exchange):
         check_agent(raw["identity"], exchange)
     elif model is Agent:
         check_agent(raw, exchange)
+    elif model in (OAuthClient, OAuthClientCreated):
+        check_client(raw.get("client", raw), exchange)
     elif model is AccessToken:
         assert None not in raw.values(), f"null in a token answer: {exchange}"
     elif model is IssueCredentialResponse:
@@ -136,6 +154,14 @@ def check_chain(raw, exchange):
         check_model(DelegationChainNode, node, exchange)
     ids = [node["id"] for node in raw["nodes"]]
     assert len(ids) == len(set(ids)) and set(ids) >= {edge["to"] for edge in raw["edges"]}, f"nodes: {exchange}"
+
+
+def check_client(raw, exchange):
+    """Lists are never null, and no secret is among the fields."""
+    for name in ("grant_types", "redirect_uris", "scopes"):
+        assert isinstance(raw[name], list), f"{name}: {exchange}"
+    assert None not in raw.values(), f"null in a client: {exchange}"
+    assert not {"client_secret", "secret_hash", "old_secret_hash", "pepper_id"} & raw.keys(), f"a secret: {exchange}"
 
 
 def check_keys(keys, exchange):

@@ -49,14 +49,29 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     assert admin("GET", "/agents/registry", params={"limit": 1, "offset": 1})["agents"] == []
     admin("PATCH", agent, json={})
     key = admin("POST", agent + "/rotate-key")["api_key"]
-    token = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["access_token"]
+    issued = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()
+    token, credential = issued["access_token"], f"/credentials/{issued['jti']}"
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json()["active"] is True
-    check_credentials(admin, made["identity"]["id"])
+    of_agent = {"identity_id": made["identity"]["id"]}
+    assert admin("GET", "/credentials", params=of_agent)["credentials"] == [admin("GET", credential)]
+    assert len(admin("GET", f"/delegations/by-jti/{issued['jti']}")["edges"]) == 1
+    second = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["jti"]
+    admin("POST", f"/credentials/{second}/revoke")
+    assert admin("GET", f"/delegations/by-jti/{second}")["edges"][0]["is_revoked"] is True
+    rotate(admin, made["identity"]["id"])
     enrol(raw, made["identity"], token)
     for action in ("/deactivate", "/activate", "/rotate-key"):
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
     admin("DELETE", agent)
+    body = {"client_id": unique("client"), "name": "Client", "confidential": True}
+    made = admin("POST", "/oauth/clients", json=body)
+    client = f"/oauth/clients/{made['client']['id']}"
+    assert admin("GET", client) == made["client"]
+    assert admin("GET", "/oauth/clients") == {"clients": [made["client"]], "total": 1}
+    admin("PATCH", client, json={})
+    assert admin("POST", client + "/rotate-secret")["client_secret"] != made["client_secret"]
+    assert admin("DELETE", client) == {"deleted": True, "id": made["client"]["id"]}
     raw.get("/health")
     raw.get("/.well-known/jwks.json")
 
@@ -68,16 +83,12 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     assert met == {model for *_, model in MODELS}
 
 
-def check_credentials(admin, agent):
-    """A credential from its issue to its end."""
+def rotate(admin, agent):
+    """An administrator issues a credential and replaces it."""
     first = admin("POST", "/credentials/issue", json={"identity_id": agent})["credential"]
-    assert admin("GET", f"/credentials/{first['id']}") == first
     second = admin("POST", f"/credentials/{first['id']}/rotate", json={})["credential"]
-    assert admin("POST", f"/credentials/{second['id']}/revoke")["revoked"] is True
-    rows = admin("GET", "/credentials", params={"identity_id": agent})["credentials"]
-    assert [row["is_revoked"] for row in rows] == [True, True, False]
-    chain = admin("GET", f"/delegations/by-jti/{second['jti']}")
-    assert [edge["revoke_reason"] for edge in chain["edges"]] == ["manual_revocation"]
+    assert admin("GET", f"/credentials/{first['id']}")["revoke_reason"] == "rotated"
+    assert admin("GET", f"/credentials/{second['id']}") == second
 
 
 def enrol(raw, agent, token):

@@ -77,6 +77,10 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], limits: &Limits) -> Result<T> {
     check_json(text, limits)?;
     let text =
         std::str::from_utf8(text).map_err(|_| refuse(Kind::InvalidRequest, "the body is not UTF-8"))?;
+    // A derived decoder would take a list for the members in their order.
+    if text.trim_start().starts_with('[') {
+        return Err(refuse_at(Kind::Invalid, "the body is not a JSON object", "body", ""));
+    }
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error, text))?;
     reader.end().map_err(|_| refuse(Kind::InvalidRequest, "text follows the end of the JSON body"))?;

@@ -28,7 +28,8 @@ const NAMED: usize = 100_000;
 /// What a change would end, as the answer to `?dry_run=true`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DryRun {
-    dry_run: bool,
+    #[serde(rename = "dry_run")]
+    is: bool,
     revoked_count: usize,
     jtis: Vec<Uuid>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -40,7 +41,7 @@ impl DryRun {
     pub fn of(mut jtis: Vec<Uuid>) -> Self {
         let revoked_count = jtis.len();
         jtis.truncate(NAMED);
-        Self { dry_run: true, revoked_count, jtis, truncated: revoked_count > NAMED }
+        Self { is: true, revoked_count, jtis, truncated: revoked_count > NAMED }
     }
 }
 
@@ -137,4 +138,19 @@ impl<'a> Walk<'a> {
 
 fn page(queue: &mut VecDeque<Uuid>) -> Vec<Uuid> {
     queue.drain(..queue.len().min(PAGE)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_counts_all_and_names_as_many_as_an_answer_holds() {
+        for (count, named, truncated) in [(0, 0, false), (NAMED, NAMED, false), (NAMED + 1, NAMED, true)] {
+            let answer = serde_json::to_value(DryRun::of(vec![Uuid::nil(); count])).unwrap();
+            assert_eq!(answer["revoked_count"], count);
+            assert_eq!(answer["jtis"].as_array().unwrap().len(), named);
+            assert_eq!(answer.get("truncated").is_some(), truncated);
+        }
+    }
 }
