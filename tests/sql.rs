@@ -42,7 +42,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "left join credential_activity s on s.jti = $1 left join identities i",
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
-    ("where c.client_id = $1 and c.deleted_at is null", "by a client_id that is unique among all tenants"),
+    (
+        "where c.client_id = any($1) and c.deleted_at is null",
+        "by a client_id that is unique among all tenants",
+    ),
 ];
 
 struct Statement {

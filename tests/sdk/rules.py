@@ -12,7 +12,10 @@ from highflame.zeroid.types import (
     APIKey,
     APIKeyCreated,
     CredentialPolicy,
+    DelegationChainEdge,
+    DelegationChainNode,
     HealthResponse,
+    IssueCredentialResponse,
     IssuedCredential,
     JWKSResponse,
     OAuthClient,
@@ -22,9 +25,13 @@ from highflame.zeroid.types import (
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 PRIVATE_KEY_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-SECRETS = ("api_key", "client_secret", "token", "refresh_token", "assertion")
+SECRETS = (
+    *("api_key", "client_secret", "client_assertion", "token", "refresh_token", "assertion"),
+    *("subject_token", "actor_token", "new_key_proof", "current_key_proof"),
+)
 AGENT = r"/agents/registry/[^/]+"
 CLIENT = r"/oauth/clients/[^/]+"
+CREDENTIAL = r"/credentials/[^/]+"
 MODELS = [
     ("POST", "/agents/register", 201, AgentRegistered),
     ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
@@ -34,9 +41,11 @@ MODELS = [
     ("POST", CLIENT + "/rotate-secret", 200, OAuthClientCreated),
     ("(GET|PATCH)", CLIENT, 200, OAuthClient),
     ("GET", "/credentials", 200, CredentialListResponse),
-    ("GET", "/credentials/[^/]+", 200, IssuedCredential),
-    ("POST", "/credentials/[^/]+/revoke", 200, CredentialRevokeResponse),
-    ("GET", "/delegations/by-jti/[^/]+", 200, DelegationChain),
+    ("GET", CREDENTIAL, 200, IssuedCredential),
+    ("POST", CREDENTIAL + "/revoke", 200, CredentialRevokeResponse),
+    ("POST", "/credentials/issue|" + CREDENTIAL + "/rotate", 201, IssueCredentialResponse),
+    ("GET", r"/delegations/by-jti/[^/]+", 200, DelegationChain),
+    ("POST", "/agents/self/public-key", 200, Agent),
     ("POST", "/credential-policies", 201, CredentialPolicy),
     ("(GET|PATCH)", "/credential-policies/[^/]+", 200, CredentialPolicy),
     ("POST", "/api-keys", 201, APIKeyCreated),
@@ -125,6 +134,15 @@ def check_model(model, raw, exchange):
         check_client(raw.get("client", raw), exchange)
     elif model is AccessToken:
         assert None not in raw.values(), f"null in a token answer: {exchange}"
+    elif model is IssueCredentialResponse:
+        check_model(AccessToken, raw["token"], exchange)
+        check_model(IssuedCredential, raw["credential"], exchange)
+    elif model is CredentialListResponse:
+        assert type(raw["total"]) is int, f"total is no integer: {exchange}"
+        for credential in raw["credentials"]:
+            check_model(IssuedCredential, credential, exchange)
+    elif model is DelegationChain:
+        check_chain(raw, exchange)
     elif model is TokenIntrospection and not raw["active"]:
         assert raw == {"active": False}, f"says more than inactive: {exchange}"
     elif model is APIKey:
@@ -139,6 +157,23 @@ def check_agent(raw, exchange):
     assert isinstance(raw["labels"], dict) and isinstance(raw["metadata"], dict), f"labels, metadata: {exchange}"
     assert raw["wimse_uri"].startswith("spiffe://"), f"wimse_uri: {exchange}"
     assert not {"api_key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
+
+
+def check_chain(raw, exchange):
+    """The root first, each credential below the one before it, and every holder a node."""
+    assert raw["edges"], f"an empty chain: {exchange}"
+    above = {"jti": "", "to": "", "scopes_out": raw["edges"][0]["scopes_out"]}
+    for depth, edge in enumerate(raw["edges"]):
+        check_model(DelegationChainEdge, edge, exchange)
+        assert (edge["parent_jti"], edge["from"]) == (above["jti"], above["to"]), f"order: {exchange}"
+        assert (edge["delegation_depth"], edge["scopes_in"]) == (depth, above["scopes_out"]), f"hop: {exchange}"
+        assert set(edge["attenuated"]) == set(edge["scopes_in"]) - set(edge["scopes_out"]), f"scopes: {exchange}"
+        assert edge["is_revoked"] or not {"revoked_at", "revoke_reason"} & edge.keys(), f"a live one: {exchange}"
+        above = edge
+    for node in raw["nodes"]:
+        check_model(DelegationChainNode, node, exchange)
+    ids = [node["id"] for node in raw["nodes"]]
+    assert len(ids) == len(set(ids)) and set(ids) >= {edge["to"] for edge in raw["edges"]}, f"nodes: {exchange}"
 
 
 def check_client(raw, exchange):

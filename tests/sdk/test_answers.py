@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import OWNER, unique
+from highflame.zeroid.assertions import build_key_proof, generate_keypair
 from highflame.zeroid.types import Agent, AgentRegistered, IssuedCredential
 from rules import MODELS, check_model, model_of, refused_nulls
 
@@ -78,6 +79,8 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     second = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["jti"]
     admin("POST", f"/credentials/{second}/revoke")
     assert admin("GET", f"/delegations/by-jti/{second}")["edges"][0]["is_revoked"] is True
+    rotate(admin, made["identity"]["id"])
+    enrol(raw, made["identity"], token)
     for action in ("/deactivate", "/activate", "/rotate-key"):
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
@@ -107,3 +110,21 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
             check_model(model, exchange.json(), exchange)
             met.add(model)
     assert met == {model for *_, model in MODELS}
+
+
+def rotate(admin, agent):
+    """An administrator issues a credential and replaces it."""
+    first = admin("POST", "/credentials/issue", json={"identity_id": agent})["credential"]
+    second = admin("POST", f"/credentials/{first['id']}/rotate", json={})["credential"]
+    assert admin("GET", f"/credentials/{first['id']}")["revoke_reason"] == "rotated"
+    assert admin("GET", f"/credentials/{second['id']}") == second
+
+
+def enrol(raw, agent, token):
+    """The agent registers a key of its own; this stands at the root only."""
+    private, public = generate_keypair()
+    issuer = raw.get("/.well-known/oauth-authorization-server").json()["issuer"]
+    proof = build_key_proof(wimse_uri=agent["wimse_uri"], private_key_pem=private, issuer=issuer)
+    body = {"new_public_key_pem": public, "new_key_proof": proof}
+    answer = raw.post("/agents/self/public-key", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
