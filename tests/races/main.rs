@@ -15,6 +15,8 @@ mod server;
 mod signer;
 
 mod issuing;
+mod mixed;
 mod once;
 mod pair;
+mod sleeping;
 mod world;
