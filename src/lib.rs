@@ -9,6 +9,7 @@ pub mod clients;
 pub mod delegations;
 pub mod idempotency;
 pub mod keys;
+pub mod outbox;
 pub mod policies;
 pub mod tenancy;
 pub mod tokens;

@@ -29,6 +29,16 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
         Duration::from_mins(1),
         |app| async move { idempotency::worker::forget(&app).await },
     );
+    run.every(
+        "revocations",
+        Duration::from_secs(1),
+        |app| async move { tokens::worker::announce(&app).await },
+    );
+    run.every(
+        "tokens_forgotten",
+        Duration::from_mins(1),
+        |app| async move { tokens::worker::forget(&app).await },
+    );
     run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await
     });

@@ -21,6 +21,17 @@ const ALLOWED: &[(&str, &str)] = &[
         "by expiry; the worker acts in each one's tenant",
     ),
     ("delete from idempotent_answers where expires_at <= $1", "by expiry; what has expired is nobody's"),
+    (
+        "select exists (select from revocations where announced_at is null)",
+        "whether there is work for the worker",
+    ),
+    (
+        "from revocations where announced_at is null order by id limit $1",
+        "by their place in the queue; the worker acts in each one's tenant",
+    ),
+    ("delete from revocations where id in (", "by age; no row of what the mark ended is left"),
+    ("delete from outbox where id in (", "by age; what is past its retention is nobody's"),
+    ("select distinct project_id from identities", "an operator's, in the account that he names"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (
         "revocation, active_until from credential_activity where jti = $1",

@@ -11,6 +11,7 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 use crate::kit::secret::Secret;
+use crate::tokens::{self, Anchor};
 
 /// Whether an identity may obtain a token: active and not past its end. The only place that says no for state.
 pub fn usable(status: Status, expires_at: Option<Time>, now: Time) -> Result<()> {
@@ -41,6 +42,26 @@ pub async fn delete(cx: &mut Cx, id: Uuid) -> Result<Agent> {
     deactivate(cx, id).await
 }
 
+/// Deactivates an agent and answers which credentials that ended: for whoever only wants to know, and undoes it.
+pub async fn rehearse_deactivation(cx: &mut Cx, id: Uuid) -> Result<Vec<Uuid>> {
+    let agent = lock(cx, id).await?;
+    let ended = match agent.status {
+        Status::Deactivated => Vec::new(),
+        _ => tokens::changed_by(cx, &[agent.anchor()]).await?,
+    };
+    deactivate(cx, id).await?;
+    Ok(ended)
+}
+
+/// Ends every credential that an agent holds, with all below them, and answers which. Its state and its keys stay.
+pub async fn revoke_tokens(cx: &mut Cx, id: Uuid) -> Result<Vec<Uuid>> {
+    let agent = lock(cx, id).await?;
+    let ended = tokens::changed_by(cx, &[agent.anchor()]).await?;
+    store::begin_epoch(cx, id).await?;
+    tokens::note(cx, agent.anchor(), "agent_tokens_revoked").await?;
+    Ok(ended)
+}
+
 async fn step(cx: &mut Cx, id: Uuid, next: Status) -> Result<Agent> {
     let agent = lock(cx, id).await?;
     check_step(&agent, next)?;
@@ -65,11 +86,18 @@ pub(super) async fn enter(cx: &mut Cx, agent: &Agent, next: Status) -> Result<()
     if agent.status == next {
         return Ok(());
     }
-    store::set_status(cx, agent.id, next).await?;
+    store::set_status(cx, &[agent.id], next).await?;
     if next.ends_credentials() {
-        api_keys::revoke_all(cx, agent.id, "system:identity_revocation", "identity_deactivated").await?;
+        let reason = if next == Status::Expired { "expired" } else { "identity_deactivated" };
+        end(cx, &[agent.anchor()], &[agent.id], reason).await?;
     }
     Ok(())
+}
+
+/// What goes with the beginning of a new epoch: the marks of the former ones, and the end of the keys.
+pub(super) async fn end(cx: &mut Cx, epochs: &[Anchor], ids: &[Uuid], reason: &str) -> Result<()> {
+    tokens::note_all(cx, epochs, reason).await?;
+    api_keys::revoke_all(cx, ids, "system:identity_revocation", reason).await
 }
 
 /// Replaces every live key of an agent by one new key with the newest one's scopes, policy and creator.

@@ -3,6 +3,7 @@
 mod enrol;
 mod holder;
 mod lifecycle;
+mod offboard;
 mod public_key;
 mod register;
 mod store;
@@ -14,7 +15,8 @@ mod self_routes;
 pub mod worker;
 
 pub use holder::{Holder, Holding};
-pub use lifecycle::{activate, deactivate, delete, rotate_key, usable};
+pub use lifecycle::{activate, deactivate, delete, rehearse_deactivation, revoke_tokens, rotate_key, usable};
+pub use offboard::{Leaver, Offboarded, offboard};
 pub use register::{NewAgent, Registered, register};
 pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};

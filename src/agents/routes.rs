@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Filter, NewAgent, Status};
-use crate::access::{Admin, ManageIdentities};
+use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status};
+use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
 use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::extract::{Id, Json, Query};
-use crate::kit::http::page::Page;
+use crate::kit::http::page::{Page, number};
 use crate::kit::http::problem::Problem;
 use crate::kit::secret::Secret;
+use crate::tokens::{self, AgentToken, DryRun};
 
 /// The name under which answers of registration are kept.
 const REGISTER: &str = "POST /agents/register";
@@ -34,6 +36,9 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/registry/{id}/activate", post(activate))
         .route("/agents/registry/{id}/deactivate", post(deactivate))
         .route("/agents/registry/{id}/rotate-key", post(rotate_key))
+        .route("/agents/{id}/tokens", get(tokens_of))
+        .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
+        .route("/identities/offboard-by-owner", post(offboard))
 }
 
 pub use super::self_routes::routes as self_routes;
@@ -126,10 +131,15 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
-async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+async fn delete(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
+    if dry_run {
+        return rehearse_deactivation(work, id).await;
+    }
     let result = agents::delete(&mut work.cx, id).await;
-    Ok(axum::Json(work.finish(Event::new("agent.deleted", "agent", id), result).await?))
+    let agent = work.finish(Event::new("agent.deleted", "agent", id), result).await?;
+    Ok(axum::Json(agent).into_response())
 }
 
 async fn activate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
@@ -138,10 +148,20 @@ async fn activate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Js
     Ok(axum::Json(work.finish(Event::new("agent.activated", "agent", id), result).await?))
 }
 
-async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
+async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
+    if dry_run {
+        return rehearse_deactivation(work, id).await;
+    }
     let result = agents::deactivate(&mut work.cx, id).await;
-    Ok(axum::Json(work.finish(Event::new("agent.deactivated", "agent", id), result).await?))
+    let agent = work.finish(Event::new("agent.deactivated", "agent", id), result).await?;
+    Ok(axum::Json(agent).into_response())
+}
+
+async fn rehearse_deactivation(mut work: Work, id: Uuid) -> Result<Response, Problem> {
+    let result = agents::rehearse_deactivation(&mut work.cx, id).await;
+    Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response())
 }
 
 async fn rotate_key(
@@ -153,6 +173,98 @@ async fn rotate_key(
     let result = agents::rotate_key(&app, &mut work.cx, id).await;
     let (agent, key) = work.finish(Event::new("agent.key_rotated", "agent", id), result).await?;
     Ok(WithKey::new(agent, &key))
+}
+
+#[derive(Debug, Serialize)]
+struct TokenList {
+    data: Vec<AgentToken>,
+}
+
+async fn tokens_of(
+    admin: Admin<ManageCredentials>,
+    Id(id): Id,
+    query: Query,
+) -> Result<axum::Json<TokenList>, Problem> {
+    let limit = number(&query, "limit", 50, 1..=200)?;
+    let all = query.flag("include_revoked")?.unwrap_or(false);
+    let mut work = admin.begin().await?;
+    let result = match agents::get(&mut work.cx, id).await {
+        Ok(_) => tokens::of_agent(&mut work.cx, id, limit, all).await,
+        Err(error) => Err(error),
+    };
+    let data = work.read(result).await?;
+    Ok(axum::Json(TokenList { data }))
+}
+
+/// How many tokens ended, under the two names by which clients ask for it.
+#[derive(Debug, Serialize)]
+struct TokensRevoked {
+    agent_id: Uuid,
+    revoked_count: usize,
+    count: usize,
+    audit_event_id: Uuid,
+}
+
+async fn revoke_tokens(
+    admin: Admin<ManageCredentials>,
+    Id(id): Id,
+    query: Query,
+) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
+    let mut work = admin.begin().await?;
+    let result = agents::revoke_tokens(&mut work.cx, id).await;
+    if dry_run {
+        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+    }
+    let result = result.map(|ended| ended.len());
+    let facts = result.as_ref().map_or(json!({}), |count| json!({ "revoked_token_count": count }));
+    let event = Event::new("agent.tokens_revoked", "agent", id).with(facts);
+    let (count, audit_event_id) = work.finish_recorded(event, result).await?;
+    let answer = TokensRevoked { agent_id: id, revoked_count: count, count, audit_event_id };
+    Ok(axum::Json(answer).into_response())
+}
+
+#[derive(Debug, Serialize)]
+struct OwnerOffboarded {
+    identities_deactivated: usize,
+    #[serde(flatten)]
+    credentials: Revoked,
+}
+
+/// How many credentials ended, or which would.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Revoked {
+    Counted { credentials_revoked: usize },
+    DryRun(DryRun),
+}
+
+async fn offboard(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    query: Query,
+    body: Result<Json<Leaver>, Problem>,
+) -> Result<axum::Json<OwnerOffboarded>, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
+    let mut work = admin.begin().await?;
+    let (leaver, result) = match body {
+        Ok(Json(leaver)) => {
+            let result = agents::offboard(&mut work.cx, &leaver, &app.config.limits).await;
+            (leaver, result)
+        }
+        Err(Problem(error)) => (Leaver::default(), Err(error)),
+    };
+    if dry_run {
+        let done = work.undo(result).await?;
+        let credentials = Revoked::DryRun(DryRun::of(done.credentials));
+        return Ok(axum::Json(OwnerOffboarded { identities_deactivated: done.identities, credentials }));
+    }
+    let facts = result.as_ref().map_or(json!({}), |done| done.facts(&leaver));
+    let owner: String = leaver.owner_user_id.chars().take(255).collect();
+    let event = Event::new("owner.offboarded", "owner", owner);
+    let done = work.finish(event.with(facts), result).await?;
+    let credentials = Revoked::Counted { credentials_revoked: done.credentials.len() };
+    Ok(axum::Json(OwnerOffboarded { identities_deactivated: done.identities, credentials }))
 }
 
 fn filter(query: &Query) -> Result<Filter> {

@@ -288,20 +288,63 @@ pub async fn set_public_key(cx: &mut Cx, id: Uuid, key: &RegisteredKey) -> sqlx:
 }
 
 /// A state that ends credentials begins a new epoch: what was issued before is dead, whatever comes later.
-pub async fn set_status(cx: &mut Cx, id: Uuid, next: Status) -> sqlx::Result<()> {
+pub async fn set_status(cx: &mut Cx, ids: &[Uuid], next: Status) -> sqlx::Result<()> {
     sqlx::query(
         "update identities set status = $4, epoch = epoch + (case when $5 then 1 else 0 end), updated_at = $6
-         where account_id = $1 and project_id = $2 and id = $3",
+         where account_id = $1 and project_id = $2 and id = any($3)",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(id)
+    .bind(ids)
     .bind(next)
     .bind(next.ends_credentials())
     .bind(cx.now)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
+}
+
+/// The same for the tokens alone: the state stays.
+pub async fn begin_epoch(cx: &mut Cx, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "update identities set epoch = epoch + 1, updated_at = $4
+         where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(id)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// For an operator: the projects of the whole account in which the person answers for anything.
+pub async fn projects_of_owner(cx: &mut Cx, owner: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select distinct project_id from identities
+         where account_id = $1 and owner_user_id = $2 and owner_user_id <> '' order by project_id",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(owner)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// Locks all that a person answers for and that is not deactivated, in the order of the ids, and answers ids and epochs.
+/// Nobody answers for what has no owner.
+pub async fn lock_of_owner(cx: &mut Cx, owner: &str) -> sqlx::Result<Vec<(Uuid, i32)>> {
+    sqlx::query_as(
+        "select id, epoch from identities
+         where account_id = $1 and project_id = $2 and owner_user_id = $3 and owner_user_id <> ''
+           and status <> 'deactivated'
+         order by id for update",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(owner)
+    .fetch_all(&mut *cx.tx)
+    .await
 }
 
 /// `%` and `_` of a search mean themselves.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
+use crate::tokens::Anchor;
 
 /// What kind of thing holds the identity. Part of its URI, so it never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -222,4 +223,11 @@ pub struct Agent {
     /// Credentials of an earlier epoch are dead.
     #[serde(skip)]
     pub epoch: i32,
+}
+
+impl Agent {
+    /// What a mark stands on that ends all it holds.
+    pub(super) fn anchor(&self) -> Anchor {
+        Anchor::Identity(self.id, self.epoch)
+    }
 }

@@ -76,9 +76,9 @@ pub async fn replace_all(app: &App, cx: &mut Cx, with: Replaced) -> Result<Secre
     Ok(secret)
 }
 
-/// Revokes every key of an identity, with what they minted.
-pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) -> Result<()> {
-    Ok(store::revoke_all(cx, identity_id, by, reason).await?)
+/// Revokes every key of these identities, with what they minted.
+pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &str) -> Result<()> {
+    Ok(store::revoke_all(cx, identity_ids, by, reason).await?)
 }
 
 /// Everything an exchange of this key rests on, in one statement. `None`: no such key.

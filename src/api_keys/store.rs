@@ -67,14 +67,18 @@ pub async fn replace_others(cx: &mut Cx, identity_id: Uuid, by: Uuid) -> sqlx::R
     Ok(())
 }
 
-pub async fn revoke_all(cx: &mut Cx, identity_id: Uuid, by: &str, reason: &str) -> sqlx::Result<()> {
+/// In the order of the ids, as everybody locks who changes several.
+pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &str) -> sqlx::Result<()> {
     sqlx::query(
-        "update api_keys set revoked_at = $4, revoked_by = $5, revoke_reason = $6, updated_at = $4
-         where account_id = $1 and project_id = $2 and identity_id = $3 and revoked_at is null",
+        "update api_keys k set revoked_at = $4, revoked_by = $5, revoke_reason = $6, updated_at = $4
+         from (select id from api_keys
+               where account_id = $1 and project_id = $2 and identity_id = any($3) and revoked_at is null
+               order by id for update) live
+         where k.id = live.id",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(identity_id)
+    .bind(identity_ids)
     .bind(cx.now)
     .bind(by)
     .bind(reason)

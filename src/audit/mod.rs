@@ -64,6 +64,12 @@ pub async fn record(cx: &mut Cx, event: Event) -> Result<Uuid> {
     write(cx, event, None).await
 }
 
+/// Records many successes of one request.
+pub async fn record_all(cx: &mut Cx, events: Vec<Event>) -> Result<()> {
+    let entries = events.into_iter().map(|event| entry(cx, event)).collect::<Result<Vec<_>>>()?;
+    Ok(store::insert(&mut cx.tx, &entries).await?)
+}
+
 /// Records a refusal in the request's transaction, and answers the row's id.
 pub async fn record_refusal(cx: &mut Cx, event: Event, refused: &Refused) -> Result<Uuid> {
     write(cx, event, Some(refused.why.to_string())).await
@@ -76,8 +82,9 @@ pub fn entry(cx: &Cx, event: Event) -> Result<Entry> {
 
 async fn write(cx: &mut Cx, event: Event, refused: Option<String>) -> Result<Uuid> {
     let entry = row(cx, event, refused)?;
-    store::insert(&mut cx.tx, &entry).await?;
-    Ok(entry.id)
+    let id = entry.id;
+    store::insert(&mut cx.tx, &[entry]).await?;
+    Ok(id)
 }
 
 fn row(cx: &Cx, event: Event, refused: Option<String>) -> Result<Entry> {

@@ -8,7 +8,7 @@ use sqlx::{Postgres, Transaction};
 use super::clock::Time;
 
 /// The pair every row belongs to. Both parts are segments of a SPIFFE path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, sqlx::FromRow)]
 pub struct Tenant {
     /// The customer.
     pub account_id: String,

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::store;
 use crate::audit::{self, Event};
-use crate::kit::cx::Cx;
+use crate::kit::clock::Time;
+use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::ids;
 
@@ -32,6 +33,39 @@ impl Anchor {
             Self::ApiKey(id) => ("api_key", id, None),
             Self::Identity(id, epoch) => ("identity", id, Some(epoch)),
             Self::Client(id, epoch) => ("client", id, Some(epoch)),
+        }
+    }
+}
+
+/// A mark as it was written down.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Revocation {
+    /// UUIDs of version 7, in the order of the marks.
+    pub id: Uuid,
+    /// Whose.
+    #[sqlx(flatten)]
+    pub tenant: Tenant,
+    /// Kind of the anchor.
+    pub anchor: String,
+    /// Its id.
+    pub anchor_id: Uuid,
+    /// The epoch that ended.
+    pub epoch: Option<i32>,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub marked_at: Time,
+}
+
+impl Revocation {
+    /// What was marked; `None` for a kind that a newer server knows.
+    pub fn anchor(&self) -> Option<Anchor> {
+        match (self.anchor.as_str(), self.epoch) {
+            ("credential", None) => Some(Anchor::Credential(self.anchor_id)),
+            ("api_key", None) => Some(Anchor::ApiKey(self.anchor_id)),
+            ("identity", Some(epoch)) => Some(Anchor::Identity(self.anchor_id, epoch)),
+            ("client", Some(epoch)) => Some(Anchor::Client(self.anchor_id, epoch)),
+            _ => None,
         }
     }
 }

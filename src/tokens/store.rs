@@ -1,12 +1,13 @@
 //! SQL of credentials, save their writing, which is the ledger's.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::admin::Kept;
 use super::credential::IssuedCredential;
 use super::exchange::{ActorNames, Evidence};
-use super::revoke::Anchor;
+use super::of_agent::AgentToken;
+use super::revoke::{Anchor, Revocation};
 use super::verify::Found;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
@@ -212,6 +213,126 @@ pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Resu
     .bind(page.offset)
     .fetch_one(&mut *cx.tx)
     .await
+}
+
+pub async fn newest_of_agent(cx: &mut Cx, agent: Uuid, most: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
+         order by jti desc limit $4",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(agent)
+    .bind(most)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// What fell by itself is left out first: to look at the ancestors costs more.
+pub async fn active_of_agent(cx: &mut Cx, agent: Uuid, most: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select jti from credential_activity
+         where account_id = $1 and project_id = $2 and identity_id = $3 and standing = '' and stands_until > $4
+           and revocation = '' and active_until > $4
+         order by jti desc limit $5",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(agent)
+    .bind(cx.now)
+    .bind(most)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+pub async fn of_agent(cx: &mut Cx, jtis: &[Uuid]) -> sqlx::Result<Vec<AgentToken>> {
+    sqlx::query_as(
+        "select jti as id, jti, identity_id as agent_id, client_id, grant_type, user_id,
+             array_to_string(scopes, ' ') as scope, audience, jkt, jkt as dpop_jkt,
+             nullif(delegated_by, '') as delegation_subject, delegation_depth, issued_at as created_at, expires_at,
+             revocation = '' and active_until > $6 as active,
+             case when is_revoked then ended_at end as revoked_at,
+             case when is_revoked then ended_reason end as revoke_reason
+         from credential_history
+         where account_id = $1 and project_id = $2 and jti = any($3) and jti between $4 and $5
+         order by jti desc",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(jtis)
+    .bind(jtis.iter().min())
+    .bind(jtis.iter().max())
+    .bind(cx.now)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// Across tenants: whether some mark waits for its events.
+pub async fn is_any_unannounced(db: &PgPool) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select exists (select from revocations where announced_at is null)")
+        .fetch_one(db)
+        .await
+}
+
+/// Held until the connection closes; false when another holds it. A look at a large tree may take longer than a request.
+pub async fn lock_announcing(db: &mut PgConnection) -> sqlx::Result<bool> {
+    let (locked, _): (bool, String) = sqlx::query_as(
+        "select pg_try_advisory_lock(7163384505), set_config('statement_timeout', '10min', false)",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(locked)
+}
+
+/// Across tenants: marks that wait for their events, the oldest first, for the worker that acts in each one's tenant.
+pub async fn unannounced(db: &mut PgConnection, most: i64) -> sqlx::Result<Vec<Revocation>> {
+    sqlx::query_as(
+        "select id, account_id, project_id, anchor, anchor_id, epoch, reason, marked_at
+         from revocations where announced_at is null order by id limit $1",
+    )
+    .bind(most)
+    .fetch_all(db)
+    .await
+}
+
+pub async fn set_announced(db: &mut PgConnection, revocation: &Revocation, now: Time) -> sqlx::Result<()> {
+    sqlx::query(
+        "update revocations set announced_at = $4 where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&revocation.tenant.account_id)
+    .bind(&revocation.tenant.project_id)
+    .bind(revocation.id)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Across tenants: what is spent and has expired is nobody's.
+pub async fn forget_used(db: &PgPool, before: Time, most: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from used_once where (kind, key) in (
+             select kind, key from used_once where expires_at <= $1 order by expires_at limit $2
+             for update skip locked)",
+    )
+    .bind(before)
+    .bind(most)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Across tenants: marks so old that no row of a credential they ended is left.
+pub async fn forget_revocations(db: &PgPool, before: Uuid, most: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from revocations where id in (
+             select id from revocations where id < $1 and announced_at is not null order by id limit $2)",
+    )
+    .bind(before)
+    .bind(most)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Held until the transaction ends: one replica at a time. What follows does not wait long for the table itself.

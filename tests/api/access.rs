@@ -188,7 +188,7 @@ async fn the_last_use_of_a_key_is_recorded_to_the_minute() {
 async fn a_key_without_the_scope_is_refused_on_every_route_and_the_log_says_so() {
     let server = Server::new().await;
     let (id, _) = server.agent("fetcher").await;
-    let key = server.admin_key(Some(("acme", "demo")), &["credentials:manage", "nhi:manager", "nhi"]).await;
+    let key = server.admin_key(Some(("acme", "demo")), &["credentials:manager", "nhi:manager", "nhi"]).await;
     for (method, path, body) in routes(&id) {
         let before = (server.everything().await, server.audited().await);
         let answer = server.call(method, &path).bearer(&key).body(&body).send().await.problem(403);

@@ -65,6 +65,64 @@ async fn partitions_stand_ready_and_go_when_their_time_is_over() {
 }
 
 #[tokio::test]
+async fn what_was_used_once_is_forgotten_when_it_can_not_be_used_any_more() {
+    let server = Server::new().await;
+    let expiry = format!("'{}'::timestamptz + number * interval '1 minute'", server.app.clock.now());
+    let insert = "insert into used_once (kind, key, used_by, expires_at) select 'proof', decode(md5(number::text), 'hex'),
+        gen_random_uuid(), {} from generate_series(1, 2) number";
+    server.run_sql(insert.replace("{}", &expiry)).await;
+    for (minutes, left) in [(0, 2), (1, 2), (1, 1), (1, 0)] {
+        server.app.clock.advance(Duration::minutes(minutes));
+        tokens::worker::forget(&server.app).await.unwrap();
+        assert_eq!(server.count("select count(*) from used_once").await, left);
+    }
+    let many =
+        insert.replace("generate_series(1, 2)", "generate_series(1, 12000)").replace("{}", "'2026-01-01'");
+    server.run_sql(many).await;
+    tokens::worker::forget(&server.app).await.unwrap();
+    assert_eq!(server.count("select count(*) from used_once").await, 0);
+}
+
+#[tokio::test]
+async fn a_mark_stays_as_long_as_the_rows_of_what_it_ended() {
+    let server = Server::new().await;
+    tokens::worker::maintain(&server.app).await.unwrap();
+    let (id, api_key) = server.agent("fetcher").await;
+    server.token(&api_key).await;
+    server.act(&id, "deactivate").await.expect(200);
+    tokens::worker::announce(&server.app).await.unwrap();
+    let reason =
+        "select count(*) from credential_history where is_revoked and ended_reason = 'identity_deactivated'";
+    let mut lasted = 0;
+    for _ in 0..40 {
+        server.app.clock.advance(Duration::days(5));
+        tokens::worker::forget(&server.app).await.unwrap();
+        tokens::worker::maintain(&server.app).await.unwrap();
+        let credentials = server.count("select count(*) from credentials").await;
+        assert_eq!(server.count(reason).await, credentials);
+        lasted += credentials;
+    }
+    assert!((24..30).contains(&lasted), "the row is kept for its retention and then goes: {lasted}");
+    assert_eq!(server.count("select count(*) from revocations").await, 0);
+    assert_eq!(server.count("select count(*) from outbox").await, 0);
+}
+
+#[tokio::test]
+async fn a_mark_that_waits_for_its_events_stays_whatever_its_age() {
+    let server = Server::new().await;
+    let (id, api_key) = server.agent("fetcher").await;
+    server.token(&api_key).await;
+    server.act(&id, "deactivate").await.expect(200);
+    server.app.clock.advance(Duration::days(400));
+    tokens::worker::forget(&server.app).await.unwrap();
+    assert_eq!(server.count("select count(*) from revocations").await, 1);
+    tokens::worker::announce(&server.app).await.unwrap();
+    assert_eq!(server.count("select count(*) from outbox").await, 1);
+    tokens::worker::forget(&server.app).await.unwrap();
+    assert_eq!(server.count("select count(*) from revocations").await, 0);
+}
+
+#[tokio::test]
 async fn the_lag_of_workers_is_shown() {
     let server = Server::new().await;
     let stop = tokio_util::sync::CancellationToken::new();
@@ -72,9 +130,15 @@ async fn the_lag_of_workers_is_shown() {
     stop.cancel();
     workers.wait().await;
     let metrics = server.get("/metrics").send().await.expect(200).text;
-    for worker in
-        ["keys_refresh", "keys_rotation", "agents_expiry", "api_keys_usage", "credentials_partitions"]
-    {
+    for worker in [
+        "keys_refresh",
+        "keys_rotation",
+        "agents_expiry",
+        "api_keys_usage",
+        "credentials_partitions",
+        "revocations",
+        "tokens_forgotten",
+    ] {
         assert!(
             metrics.contains(&format!("chancery_worker_lag_seconds{{worker=\"{worker}\"}}")),
             "{metrics}"

@@ -24,6 +24,7 @@ pub fn changes(id: &str) -> Vec<(&'static str, String, Value)> {
         ("POST", format!("/agents/registry/{id}/deactivate"), json!({})),
         ("POST", format!("/agents/registry/{id}/activate"), json!({})),
         ("DELETE", format!("/agents/registry/{id}"), Value::Null),
+        ("POST", format!("/agents/{id}/tokens/revoke-all"), Value::Null),
     ]
 }
 
@@ -32,6 +33,8 @@ pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
     all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
+    all.push(("GET", format!("/agents/{id}/tokens"), Value::Null));
+    all.push(("POST", "/identities/offboard-by-owner".to_owned(), json!({ "owner_user_id": "nobody" })));
     MOUNTS
         .iter()
         .flat_map(|mount| {
@@ -81,7 +84,8 @@ impl Server {
             "select coalesce(string_agg(line, '|' order by line), '') from (
                  select i::text as line from identities i union all select k::text from api_keys k
                  union all select p::text from credential_policies p union all select t::text from tenants t
-                 union all select c::text from credentials c) as lines",
+                 union all select c::text from credentials c union all select r::text from revocations r
+                 union all select o::text from outbox o) as lines",
         )
         .await
     }
