@@ -223,7 +223,7 @@ async fn a_client_that_is_revoked_while_tokens_are_issued() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn an_agent_that_is_revoked_while_tokens_are_issued() {
-    races(&[End::Deactivated, End::Deleted]).await;
+    races(&[End::Deactivated, End::TokensOfAgent, End::Offboarded, End::Deleted]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

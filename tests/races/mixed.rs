@@ -39,11 +39,14 @@ enum Change {
     ByKey,
     BySecret,
     Delegate,
+    TokensOfAgent,
+    Offboard,
     Usage,
     Expiry,
+    Events,
 }
 
-const CHANGES: [Change; 19] = [
+const CHANGES: [Change; 22] = [
     Change::RotateKey,
     Change::Deactivate,
     Change::Activate,
@@ -61,8 +64,11 @@ const CHANGES: [Change; 19] = [
     Change::ByKey,
     Change::BySecret,
     Change::Delegate,
+    Change::TokensOfAgent,
+    Change::Offboard,
     Change::Usage,
     Change::Expiry,
+    Change::Events,
 ];
 
 /// An agent with its client, and what was last handed out for them.
@@ -142,6 +148,12 @@ impl Member {
             Change::IssueCredential => {
                 ("POST", "/credentials/issue".to_owned(), json!({ "identity_id": self.party.id }))
             }
+            Change::TokensOfAgent => {
+                ("POST", format!("/agents/{}/tokens/revoke-all", self.party.id), Value::Null)
+            }
+            Change::Offboard => {
+                ("POST", "/identities/offboard-by-owner".to_owned(), json!({ "owner_user_id": OWNER }))
+            }
             _ => return self.protocol(server, change, other).await,
         };
         Some(server.change(method, &path, &body).await)
@@ -150,9 +162,8 @@ impl Member {
     async fn protocol(&self, server: &Server, change: Change, other: &Self) -> Option<Answer> {
         match change {
             Change::RevokeToken => {
-                let form = [("token", self.token())];
-                let form = [(form[0].0, form[0].1.as_str())];
-                Some(server.post("/oauth2/token/revoke").form(&form).send().await)
+                let token = self.token();
+                Some(server.post("/oauth2/token/revoke").form(&[("token", &token)]).send().await)
             }
             Change::ByKey => {
                 let key = self.api_key.lock().unwrap().clone();
@@ -163,6 +174,10 @@ impl Member {
             Change::Usage => {
                 note_uses(server).await;
                 chancery::api_keys::flush(&server.app).await.unwrap();
+                None
+            }
+            Change::Events => {
+                chancery::tokens::worker::announce(&server.app).await.unwrap();
                 None
             }
             _ => {
@@ -182,15 +197,15 @@ async fn note_uses(server: &Server) {
     }
 }
 
-/// What must be true whatever the order: an agent has at most one key that works, and each epoch of a client that ended
-/// has its mark.
+/// What must be true whatever the order: an agent has at most one key that works, and each epoch that ended has its mark.
 async fn check(server: &Server) {
     let twice = "select count(*) from (select from api_keys where revoked_at is null and replaced_at is null
                  group by identity_id having count(*) > 1) as several";
     assert_eq!(server.count(twice).await, 0, "agents with several live keys");
-    let unmarked = "select count(*) from oauth_clients o where o.epoch <>
-                    (select count(*) from revocations r where r.anchor = 'client' and r.anchor_id = o.id)";
-    assert_eq!(server.count(unmarked).await, 0, "epochs of clients without their marks");
+    let unmarked = "select count(*) from (select 'client' as anchor, id, epoch from oauth_clients
+                    union all select 'identity', id, epoch from identities) as e
+                    where epoch <> (select count(*) from revocations r where r.anchor = e.anchor and r.anchor_id = e.id)";
+    assert_eq!(server.count(unmarked).await, 0, "epochs without their marks");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

@@ -45,6 +45,10 @@ pub enum End {
     Deactivated,
     /// It is deleted.
     Deleted,
+    /// Whoever answers for it leaves.
+    Offboarded,
+    /// All its tokens are revoked.
+    TokensOfAgent,
     /// Its token is revoked by whoever holds it.
     Token,
     /// Its token is revoked by an administrator.
@@ -72,7 +76,8 @@ impl End {
             Self::Key => [E, S, S, E, E, E, S],
             Self::ClientTokens | Self::Pattern => [S, S, R, S, S, R, S],
             Self::ClientInactive | Self::ClientDeleted => [S, S, E, S, S, E, S],
-            Self::Deactivated | Self::Deleted => [E; WAYS.len()],
+            Self::Deactivated | Self::Deleted | Self::Offboarded => [E; WAYS.len()],
+            Self::TokensOfAgent => [R, R, R, E, E, E, R],
             Self::Token | Self::Credential => [S, S, S, E, E, E, S],
             Self::Middle => [S, S, S, S, E, S, S],
         }
@@ -102,6 +107,11 @@ impl End {
                 ("PATCH", format!("/oauth/clients/{client}"), json!({ "is_active": false }))
             }
             Self::ClientDeleted => ("DELETE", format!("/oauth/clients/{client}"), Value::Null),
+            Self::Offboarded => {
+                let body = json!({ "owner_user_id": world.owner });
+                ("POST", "/identities/offboard-by-owner".to_owned(), body)
+            }
+            Self::TokensOfAgent => ("POST", format!("/agents/{agent}/tokens/revoke-all"), Value::Null),
             Self::Deactivated => ("POST", format!("/agents/registry/{agent}/deactivate"), Value::Null),
             Self::Deleted => ("DELETE", format!("/agents/registry/{agent}"), Value::Null),
         };
@@ -111,6 +121,8 @@ impl End {
 
 /// The agent and those it has to do with.
 pub struct World {
+    /// Who answers for the agent, and for nothing else.
+    owner: String,
     pub holder: Party,
     pub program: Program,
     actor: Party,
@@ -127,16 +139,17 @@ impl World {
     /// A new agent whose names end in `name`.
     pub async fn new(pair: &Pair, name: &str) -> Self {
         let server = &pair.one;
-        let scopes =
-            json!({ "allowed_scopes": ["a", "b", "c"], "created_by": format!("{name}@company.example") });
-        let holder = server.party(&format!("holder-{name}"), scopes.clone()).await;
+        let owner = format!("{name}@company.example");
+        let scopes = json!({ "allowed_scopes": ["a", "b", "c"] });
+        let owned = json!({ "allowed_scopes": ["a", "b", "c"], "created_by": owner });
+        let holder = server.party(&format!("holder-{name}"), owned).await;
         let actor = server.party(&format!("actor-{name}"), scopes.clone()).await;
-        let helper = server.party(&format!("helper-{name}"), json!({ "allowed_scopes": ["a"] })).await;
+        let helper = server.party(&format!("helper-{name}"), scopes).await;
         let program = server.program(&format!("client-{name}"), &holder.id, Value::Null).await;
         let root = server.exchange(&holder.api_key, "a b").await.token();
         let middle = server.delegate(&root, &actor, "a b").await.token();
         let foreign = server.exchange(&helper.api_key, "a").await.token();
-        Self { holder, program, actor, helper, root, middle, foreign }
+        Self { owner, holder, program, actor, helper, root, middle, foreign }
     }
 
     /// Asks a server for a token.
