@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 
 use crate::pair::{Pair, at_once, rounds};
 use crate::server::{Answer, Server};
-use crate::world::{End, Fate, WAYS, World, jti};
+use crate::standing::{Standing, settle, standing};
+use crate::world::{End, Fate, WAYS, World};
 
 /// Callers for each way to a token.
 const CALLERS: usize = 3;
@@ -125,6 +126,7 @@ async fn check(pair: &Pair, race: Race) -> Tally {
     let mut tally = Tally::default();
     let outcomes = race.outcomes.into_inner().unwrap();
     let tokens: Vec<String> = outcomes.iter().filter_map(Outcome::token).map(str::to_owned).collect();
+    settle(pair).await;
     let mut standing = standing(pair, &tokens).await.into_iter();
     for outcome in &outcomes {
         let fate = race.end.fates()[outcome.way];
@@ -137,11 +139,15 @@ async fn check(pair: &Pair, race: Race) -> Tally {
             tally.refused += 1;
             continue;
         }
-        let Standing { active, of_this_epoch } = standing.next().unwrap();
+        let Standing { active, of_this_epoch, told } = standing.next().unwrap();
+        assert!(told <= i64::from(!active), "{seen}, told {told} times");
+        if !active && outcome.got == BEFORE && race.end.is_told() {
+            assert_eq!(told, 1, "{seen}: listeners don't know");
+        }
         match fate {
             Fate::Stands => assert!(active, "{seen}"),
             Fate::Ended => assert!(!active && outcome.asked != AFTER, "{seen}"),
-            // What was asked for meanwhile may have seen the world before or after the mark.
+            // What was asked for meanwhile may have seen the agent before or after the mark.
             Fate::Renewed => {
                 assert_eq!(active, of_this_epoch, "{seen}");
                 assert!(active || outcome.asked != AFTER, "{seen}");
@@ -155,43 +161,6 @@ async fn check(pair: &Pair, race: Race) -> Tally {
         }
     }
     tally
-}
-
-struct Standing {
-    active: bool,
-    /// Whether the agent and the client are of the epochs that the token bears.
-    of_this_epoch: bool,
-}
-
-/// What both servers and the view say of the tokens, which must be the same.
-async fn standing(pair: &Pair, tokens: &[String]) -> Vec<Standing> {
-    let ids: Vec<String> = tokens.iter().map(|token| jti(token)).collect();
-    let rows: Vec<(bool, bool)> = sqlx::query_as(
-        "select a.revocation = '' and a.active_until > $2,
-             i.epoch = a.agent_epoch and coalesce(o.epoch = a.client_epoch, true)
-         from unnest($1::uuid[]) with ordinality as wanted (jti, place)
-         join credential_activity a on a.jti = wanted.jti
-         join identities i on i.id = a.identity_id
-         left join oauth_clients o on o.id = a.oauth_client_id
-         order by place",
-    )
-    .bind(&ids)
-    .bind(pair.one.app.clock.now())
-    .fetch_all(&pair.one.app.db)
-    .await
-    .unwrap();
-    assert_eq!(rows.len(), tokens.len());
-    let asked = tokens.iter().map(|token| {
-        let (one, two, token) = (pair.one.clone(), pair.two.clone(), token.clone());
-        async move { (one.is_active(&token).await, two.is_active(&token).await) }
-    });
-    let answers = at_once(asked).await;
-    let both = rows.into_iter().zip(answers);
-    both.map(|((active, of_this_epoch), answers)| {
-        assert_eq!(answers, (active, active), "the servers and the view disagree");
-        Standing { active, of_this_epoch }
-    })
-    .collect()
 }
 
 /// Races the ends in turn; there must have been something to race with.

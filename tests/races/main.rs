@@ -19,4 +19,6 @@ mod mixed;
 mod once;
 mod pair;
 mod sleeping;
+mod staged;
+mod standing;
 mod world;

@@ -83,6 +83,11 @@ impl End {
         }
     }
 
+    /// Whether listeners hear of it. No route revokes a key alone, and so nothing tells of it.
+    pub fn is_told(self) -> bool {
+        !matches!(self, Self::Key)
+    }
+
     /// Brings it about at this server; when the answer is there it has happened.
     pub async fn strike(self, server: &Server, world: &World) {
         let (agent, client) = (&world.holder.id, &world.program.id);
