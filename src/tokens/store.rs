@@ -69,8 +69,8 @@ pub async fn exchange(
 /// What rotation keeps of a credential of the tenant.
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
-        "select identity_id, api_key_id, oauth_client_id, client_id, client_epoch, parent_jti is not null as delegated,
-             grant_type, scopes, audience, token_profile, user_id,
+        "select identity_id, agent_epoch, api_key_id, oauth_client_id, client_id, client_epoch,
+             parent_jti is not null as delegated, grant_type, scopes, audience, token_profile, user_id,
              extract(epoch from expires_at - issued_at)::bigint as ttl_seconds,
              revocation = '' and active_until > $4 as active
          from credential_activity where account_id = $1 and project_id = $2 and jti = $3",
