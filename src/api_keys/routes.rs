@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State as FromApp;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -22,6 +22,7 @@ use crate::kit::http::limits::check_text;
 use crate::kit::http::members;
 use crate::kit::http::page::number;
 use crate::kit::http::problem::Problem;
+use crate::tokens::{self, Anchor, DryRun};
 
 /// The name under which answers of creation are kept.
 const CREATE: &str = "POST /api-keys";
@@ -110,14 +111,22 @@ async fn revoke(
     FromApp(app): FromApp<Arc<App>>,
     admin: Admin<ManageIdentities>,
     Id(id): Id,
+    query: Query,
     body: Result<MaybeJson<Revocation>, Problem>,
-) -> Result<axum::Json<ApiKey>, Problem> {
+) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let event = Event::new("api_key.revoked", "api_key", id);
     let reason = match body.and_then(|MaybeJson(body)| Ok(body.reason(&app.config.limits)?)) {
         Ok(reason) => reason,
         Err(Problem(error)) => return work.finish(event, Err(error)).await,
     };
+    if dry_run {
+        let ended = tokens::changed_by(&mut work.cx, &[Anchor::ApiKey(id)]).await;
+        let result = api_keys::revoke(&mut work.cx, id, &reason).await.and(ended);
+        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+    }
     let result = api_keys::revoke(&mut work.cx, id, &reason).await;
-    Ok(axum::Json(work.finish(event.with(json!({ "reason": reason })), result).await?))
+    let key = work.finish(event.with(json!({ "reason": reason })), result).await?;
+    Ok(axum::Json(key).into_response())
 }

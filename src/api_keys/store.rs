@@ -193,7 +193,8 @@ pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result
     .await
 }
 
-/// Across tenants: the ids come from rows that were found by their secret.
+/// Across tenants: the ids come from rows that were found by their secret. The rows are locked in the order of the ids, as
+/// by everybody who changes several; an update by itself takes them in the order of its plan.
 pub async fn add_uses(db: &PgPool, uses: &HashMap<Uuid, Use>) -> sqlx::Result<()> {
     let (mut keys, mut counts, mut times, mut addresses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (key, known) in uses {
@@ -205,8 +206,10 @@ pub async fn add_uses(db: &PgPool, uses: &HashMap<Uuid, Use>) -> sqlx::Result<()
     sqlx::query(
         "update api_keys k set usage_count = k.usage_count + u.count, last_used_ip = u.address,
              last_used_at = greatest(k.last_used_at, u.at)
-         from (select * from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[])
-                   as u (id, count, at, address) order by id) u
+         from (select u.id, u.count, u.at, u.address
+               from unnest($1::uuid[], $2::bigint[], $3::timestamptz[], $4::text[]) as u (id, count, at, address)
+               join api_keys locked on locked.id = u.id
+               order by locked.id for update of locked) u
          where k.id = u.id",
     )
     .bind(keys)

@@ -199,3 +199,20 @@ async fn making_and_revoking_leave_their_rows() {
     ];
     assert_eq!(server.text_from_sql(rows).await, expected.join("|"));
 }
+
+#[tokio::test]
+async fn a_dry_run_names_what_the_key_obtained_and_ends_nothing() {
+    let server = Server::new().await;
+    let agent = server.party("planner", json!({})).await;
+    let root = server.exchange(&agent.api_key, "a").await.token();
+    let child = server.delegate(&root, &agent, "a").await.token();
+    let listed = server.admin("GET", "/api-keys").send().await.expect(200);
+    let path = format!("/api-keys/{}/revoke", listed.body["keys"][0]["id"].as_str().unwrap());
+    let before = (server.everything().await, server.audited().await);
+    let answer = server.admin("POST", &format!("{path}?dry_run=true")).send().await.expect(200);
+    assert_eq!((&answer.body["dry_run"], &answer.body["revoked_count"]), (&true.into(), &2.into()));
+    assert_eq!((server.everything().await, server.audited().await), before);
+    server.admin("POST", &path).send().await.expect(200);
+    assert!(!server.is_active(&root).await && !server.is_active(&child).await);
+    server.admin("POST", &format!("{path}?dry_run=true")).send().await.problem(404);
+}
