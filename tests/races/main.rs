@@ -10,10 +10,10 @@ mod party;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/server.rs"]
 mod server;
-#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/signer.rs"]
 mod signer;
 
+mod cascade;
 mod issuing;
 mod mixed;
 mod once;
@@ -21,4 +21,5 @@ mod pair;
 mod sleeping;
 mod staged;
 mod standing;
+mod tree;
 mod world;

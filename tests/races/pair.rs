@@ -35,11 +35,6 @@ impl Pair {
         if number % 2 == 0 { self.one.clone() } else { self.two.clone() }
     }
 
-    /// Both, to ask them the same.
-    pub fn both(&self) -> [&Server; 2] {
-        [&self.one, &self.two]
-    }
-
     /// Whether both servers call a token active; they must agree.
     #[track_caller]
     pub fn is_active<'a>(&'a self, token: &'a str) -> impl Future<Output = bool> + 'a {
