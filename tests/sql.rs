@@ -34,7 +34,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("select distinct project_id from identities", "an operator's, in the account that he names"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (
-        "revocation, active_until from credential_activity where jti = $1",
+        "revocation, active_until from credential_activity where jti = any($1)",
         "by jti; the caller compares the digest",
     ),
     ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),
@@ -42,7 +42,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "left join credential_activity s on s.jti = $1 left join identities i",
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
-    ("where c.client_id = $1 and c.deleted_at is null", "by a client_id that is unique among all tenants"),
+    (
+        "where c.client_id = any($1) and c.deleted_at is null",
+        "by a client_id that is unique among all tenants",
+    ),
 ];
 
 struct Statement {

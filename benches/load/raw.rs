@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use chancery::access::scope::Scopes;
 use chancery::audit::{Entry, Event};
 use chancery::kit::clock::{Clock, Stopwatch, Time};
+use chancery::kit::config::Profile;
 use chancery::kit::cx::{Origin, Tenant};
 use chancery::kit::db::{embedded, migrate};
 use chancery::kit::error::Error;
@@ -79,7 +80,7 @@ async fn insert(options: PgConnectOptions, seconds: f64) -> Result<Vec<Uuid>> {
             (0..GROUP).map(|_| record(clock.now())).collect::<Result<_, _>>().map_err(explained)?;
         ledger::write(&mut db, &records).await?;
         written.extend(records.iter().filter_map(|record| match record {
-            Record::Issue(credential, _) => Some(credential.jti),
+            Record::Issue(credential, _) | Record::IssueOnce(credential, ..) => Some(credential.jti),
             Record::Refusal(_) => None,
         }));
     }
@@ -108,7 +109,13 @@ fn record(now: Time) -> Result<Record, Error> {
         identity_id: ids::new(now)?,
         agent_epoch: 1,
         api_key_id: Some(ids::new(now)?),
+        client: None,
+        parent_jti: None,
+        ancestors: Vec::new(),
         mission_id: jti,
+        depth: 0,
+        delegated_by: String::new(),
+        profile: Profile::default(),
         grant_type: "api_key",
         subject: "spiffe://chancery.localhost/acme/load/agent/load-100".to_owned(),
         user_id: "load@example.com".to_owned(),
@@ -116,6 +123,8 @@ fn record(now: Time) -> Result<Record, Error> {
         audience: vec!["http://127.0.0.1:8899".to_owned()],
         issued_at: now,
         expires_at: now + time::Duration::HOUR,
+        principal: None,
+        actors: Vec::new(),
     };
     Ok(Record::Issue(Box::new(credential), entry))
 }

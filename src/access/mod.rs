@@ -187,10 +187,7 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
         open::check(parts)?;
         return Ok(open::authenticated());
     };
-    let mut db = app.connection().await?;
-    let outcome = authenticate(app, &mut db, credential, now).await;
-    drop(db);
-    match outcome {
+    match authenticate(app, credential, now).await {
         Ok(authenticated) => {
             app.rates.key(&authenticated.caller.id)?;
             Ok(authenticated)
@@ -204,22 +201,18 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
     }
 }
 
-async fn authenticate(
-    app: &App,
-    db: &mut sqlx::PgConnection,
-    credential: &str,
-    now: Time,
-) -> Result<Authenticated> {
+async fn authenticate(app: &App, credential: &str, now: Time) -> Result<Authenticated> {
     if credential.starts_with(admin_keys::PREFIX) {
-        return admin_keys::authenticate(app, db, credential, now).await;
+        let mut db = app.connection().await?;
+        return admin_keys::authenticate(app, &mut db, credential, now).await;
     }
-    let (caller, tenant) = authenticate_token(live_token(app, db, credential, now).await?);
+    let (caller, tenant) = authenticate_token(live_token(app, credential, now).await?);
     Ok(Authenticated { caller, tenant: Some(tenant), networks: Networks::default() })
 }
 
 /// A token of ours that stands.
-async fn live_token(app: &App, db: &mut sqlx::PgConnection, token: &str, now: Time) -> Result<Found> {
-    let found = tokens::verify(db, token, now, &app.config.limits).await?;
+async fn live_token(app: &App, token: &str, now: Time) -> Result<Found> {
+    let found = tokens::verify(app, token, now).await?;
     found.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))
 }
 

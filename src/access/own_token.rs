@@ -49,9 +49,7 @@ impl FromRequestParts<Arc<App>> for OwnToken {
         check_lockout(app, address, now)?;
         let why = "present a token of your own: Authorization: Bearer …";
         let token = bearer(&parts.headers)?.ok_or_else(|| refuse(Kind::MissingCredential, why))?;
-        let mut db = app.connection().await?;
-        let found = super::live_token(app, &mut db, token, now).await;
-        drop(db);
+        let found = super::live_token(app, token, now).await;
         if let Err(Error::Refused(Refused { kind: Kind::InvalidToken, .. })) = &found {
             count_failure(app, address, now).await?;
         }

@@ -66,7 +66,7 @@ pub async fn record(cx: &mut Cx, event: Event) -> Result<Uuid> {
 
 /// Records many successes of one request.
 pub async fn record_all(cx: &mut Cx, events: Vec<Event>) -> Result<()> {
-    let entries = events.into_iter().map(|event| entry(cx, event)).collect::<Result<Vec<_>>>()?;
+    let entries = events.into_iter().map(|event| row(cx, event, None)).collect::<Result<Vec<_>>>()?;
     Ok(store::insert(&mut cx.tx, &entries).await?)
 }
 

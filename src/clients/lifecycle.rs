@@ -73,6 +73,12 @@ pub async fn rotate_secret(app: &App, cx: &mut Cx, id: Uuid, rotation: Rotation)
     Ok(Created { client: save(cx, client).await?, client_secret: Some(secret) })
 }
 
+/// What ending the client now would end.
+pub async fn would_end(cx: &mut Cx, id: Uuid) -> Result<Vec<Uuid>> {
+    let client = lock(cx, id).await?;
+    tokens::changed_by(cx, &[Anchor::Client(id, client.epoch)]).await
+}
+
 /// Ends a client and its tokens. The row stays, and the `client_id` may be taken again.
 pub async fn delete(cx: &mut Cx, id: Uuid) -> Result<()> {
     let mut client = lock(cx, id).await?;
@@ -82,18 +88,18 @@ pub async fn delete(cx: &mut Cx, id: Uuid) -> Result<()> {
     Ok(store::delete(cx, id).await?)
 }
 
-/// Ends everything a client obtained so far, and says how many of these tokens stood. It may obtain new ones.
-pub async fn revoke_tokens(app: &App, cx: &mut Cx, id: Uuid, reason: &str) -> Result<i64> {
+/// Ends everything a client obtained so far, with what hangs below, and answers what ended. It may obtain new ones.
+pub async fn revoke_tokens(app: &App, cx: &mut Cx, id: Uuid, reason: &str) -> Result<Vec<Uuid>> {
     check_text("reason", reason, &app.config.limits)?;
     let mut client = lock(cx, id).await?;
-    let count = tokens::count_of_clients(cx, &[id]).await?;
+    let ended = tokens::changed_by(cx, &[Anchor::Client(id, client.epoch)]).await?;
     end_epoch(cx, &mut client, or(reason, "client_tokens_revoked")).await?;
     save(cx, client).await?;
-    Ok(count)
+    Ok(ended)
 }
 
 /// The same for every client of the tenant whose `client_id` matches the pattern.
-pub async fn revoke_by_pattern(app: &App, cx: &mut Cx, bulk: &BulkRevocation) -> Result<i64> {
+pub async fn revoke_by_pattern(app: &App, cx: &mut Cx, bulk: &BulkRevocation) -> Result<Vec<Uuid>> {
     let at = "body.client_id_pattern";
     if bulk.client_id_pattern.trim().is_empty() {
         let why = "client_id_pattern is missing: name a client_id or a pattern, * for all";
@@ -110,11 +116,11 @@ pub async fn revoke_by_pattern(app: &App, cx: &mut Cx, bulk: &BulkRevocation) ->
         clients.into_iter().filter(|(_, client_id)| glob.matches(client_id)).map(|(id, _)| id).collect();
     let locked = store::lock_all(cx, &matching).await?;
     let matching: Vec<Uuid> = locked.iter().map(|(id, _)| *id).collect();
-    let count = tokens::count_of_clients(cx, &matching).await?;
-    store::end_epochs(cx, &matching).await?;
     let anchors: Vec<Anchor> = locked.into_iter().map(|(id, epoch)| Anchor::Client(id, epoch)).collect();
+    let ended = tokens::changed_by(cx, &anchors).await?;
+    store::end_epochs(cx, &matching).await?;
     tokens::note_all(cx, &anchors, or(&bulk.reason, "client_pattern_revoked")).await?;
-    Ok(count)
+    Ok(ended)
 }
 
 /// Begins a new epoch of a locked client, yet to be saved: what it obtained before is dead, whatever comes later.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,8 +18,9 @@ use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::Result;
-use crate::kit::http::extract::{Id, Json, MaybeJson};
+use crate::kit::http::extract::{Id, Json, MaybeJson, Query};
 use crate::kit::http::problem::Problem;
+use crate::tokens::DryRun;
 
 /// The name under which answers of registration are kept.
 const CREATE: &str = "POST /oauth/clients";
@@ -100,12 +101,12 @@ struct Reason {
 #[derive(Debug, Serialize)]
 struct Revoked {
     id: Uuid,
-    revoked_count: i64,
+    revoked_count: usize,
 }
 
 #[derive(Debug, Serialize)]
 struct BulkRevoked {
-    revoked_count: i64,
+    revoked_count: usize,
     audit_event_id: Uuid,
     pattern_matched: String,
 }
@@ -170,11 +171,17 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?.into()))
 }
 
-async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Deleted>, Problem> {
+async fn delete(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
+    if dry_run {
+        let ended = clients::would_end(&mut work.cx, id).await;
+        let result = clients::delete(&mut work.cx, id).await.and(ended);
+        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+    }
     let result = clients::delete(&mut work.cx, id).await;
     work.finish(Event::new("client.deleted", "client", id), result).await?;
-    Ok(axum::Json(Deleted { deleted: true, id }))
+    Ok(axum::Json(Deleted { deleted: true, id }).into_response())
 }
 
 async fn rotate_secret(
@@ -188,9 +195,11 @@ async fn rotate_secret(
         Ok(MaybeJson(rotation)) => clients::rotate_secret(&app, &mut work.cx, id, rotation).await,
         Err(Problem(error)) => Err(error),
     };
-    let until = result.as_ref().ok().and_then(|created| created.client.secrets.old.as_ref());
-    let facts = json!({ "old_secret_until": until.map(|(_, until)| until.unix_timestamp()) });
-    let event = Event::new("client.secret_rotated", "client", id).with(facts);
+    let event = Event::new("client.secret_rotated", "client", id);
+    let event = match result.as_ref().map(|created| &created.client.secrets.old) {
+        Ok(Some((_, until))) => event.with(json!({ "old_secret_until": until.unix_timestamp() })),
+        _ => event,
+    };
     Ok(axum::Json(work.finish(event, result).await?.into()))
 }
 
@@ -198,30 +207,37 @@ async fn revoke_tokens(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
     Id(id): Id,
+    query: Query,
     body: Result<MaybeJson<Reason>, Problem>,
-) -> Result<axum::Json<Revoked>, Problem> {
+) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let event = Event::new("client.tokens_revoked", "client", id);
     let (event, result) = match body {
         Ok(MaybeJson(Reason { reason })) => {
             let result = clients::revoke_tokens(&app, &mut work.cx, id, &reason).await;
             let facts = match &result {
-                Ok(count) => json!({ "reason": reason, "revoked_count": count }),
+                Ok(ended) => json!({ "reason": reason, "revoked_count": ended.len() }),
                 Err(_) => json!({}),
             };
             (event.with(facts), result)
         }
         Err(Problem(error)) => (event, Err(error)),
     };
-    let revoked_count = work.finish(event, result).await?;
-    Ok(axum::Json(Revoked { id, revoked_count }))
+    if dry_run {
+        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+    }
+    let revoked_count = work.finish(event, result).await?.len();
+    Ok(axum::Json(Revoked { id, revoked_count }).into_response())
 }
 
 async fn revoke_by_pattern(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
+    query: Query,
     body: Result<Json<BulkRevocation>, Problem>,
-) -> Result<axum::Json<BulkRevoked>, Problem> {
+) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let event = Event::new("oauth.bulk_revoke_pattern", "client", "");
     let bulk = match body {
@@ -229,11 +245,15 @@ async fn revoke_by_pattern(
         Err(Problem(error)) => return work.finish(event, Err(error)).await,
     };
     let result = clients::revoke_by_pattern(&app, &mut work.cx, &bulk).await;
+    if dry_run {
+        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+    }
     let BulkRevocation { client_id_pattern: pattern, reason } = bulk;
+    let result = result.map(|ended| ended.len());
     let event = match &result {
         Ok(count) => event.with(json!({ "pattern": pattern, "reason": reason, "revoked_count": count })),
         Err(_) => event,
     };
     let (revoked_count, audit_event_id) = work.finish_recorded(event, result).await?;
-    Ok(axum::Json(BulkRevoked { revoked_count, audit_event_id, pattern_matched: pattern }))
+    Ok(axum::Json(BulkRevoked { revoked_count, audit_event_id, pattern_matched: pattern }).into_response())
 }

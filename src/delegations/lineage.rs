@@ -9,6 +9,7 @@ use super::store;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse};
+use crate::tokens::{Ended, Standing, ended};
 
 /// The most edges that a graph shows.
 pub(super) const MOST_EDGES: usize = 500;
@@ -16,7 +17,6 @@ pub(super) const MOST_EDGES: usize = 500;
 /// A credential with its holder, as one read finds them.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Link {
-    pub jti: Uuid,
     pub parent_jti: Option<Uuid>,
     pub mission_id: Uuid,
     pub identity_id: Option<Uuid>,
@@ -25,9 +25,8 @@ pub(super) struct Link {
     pub scopes: Vec<String>,
     pub issued_at: Time,
     pub expires_at: Time,
-    pub is_revoked: bool,
-    pub revoked_at: Option<Time>,
-    pub revoke_reason: Option<String>,
+    #[sqlx(flatten)]
+    pub standing: Standing,
     #[sqlx(flatten)]
     pub holder: Node,
 }
@@ -130,7 +129,7 @@ pub struct Chain {
 pub async fn by_jti(cx: &mut Cx, jti: Uuid) -> Result<Lineage> {
     let unknown = || refuse(Kind::NotFound, "there is no credential with this jti");
     let chain = store::chain_of(cx, jti).await?.ok_or_else(unknown)?;
-    Ok(Lineage::of(store::links(cx, &chain).await?))
+    Ok(Lineage::of(&store::links(cx, &chain).await?))
 }
 
 /// The whole trees in which the identity holds a credential, the newest first, down to `depth` generations below the
@@ -139,7 +138,7 @@ pub async fn graph(cx: &mut Cx, identity_id: Uuid, depth: i64) -> Result<Graph> 
     let mut trees = store::trees_of(cx, identity_id, depth, MOST_EDGES + 1).await?;
     let truncated = trees.len() > MOST_EDGES;
     trees.truncate(MOST_EDGES);
-    let lineage = Lineage::of(store::links(cx, &trees).await?);
+    let lineage = Lineage::of(&store::links(cx, &trees).await?);
     Ok(Graph { focal_id: identity_id, lineage, truncated })
 }
 
@@ -149,50 +148,50 @@ pub async fn chains(cx: &mut Cx, since: Time, until: Time, limit: i64) -> Result
 }
 
 impl Lineage {
-    /// Of credentials that stand in such an order that no parent follows its child.
-    fn of(links: Vec<Link>) -> Self {
-        let parents: HashMap<Uuid, (String, Vec<String>)> =
-            links.iter().map(|link| (link.jti, (link.holder(), link.scopes.clone()))).collect();
+    /// Of credentials together with all their ancestors, in such an order that no parent follows its child.
+    fn of(links: &[Link]) -> Self {
         let mut seen = HashSet::new();
-        let mut lineage = Self { nodes: Vec::new(), edges: Vec::with_capacity(links.len()) };
-        for link in links {
-            if !link.holder.id.is_empty() && seen.insert(link.holder.id.clone()) {
-                lineage.nodes.push(link.holder.clone());
-            }
-            let parent = link.parent_jti.and_then(|parent| parents.get(&parent));
-            lineage.edges.push(Edge::of(link, parent));
-        }
-        lineage
+        let nodes = links.iter().map(|link| &link.holder).filter(|node| !node.id.is_empty());
+        let nodes = nodes.filter(|node| seen.insert(&node.id)).cloned().collect();
+        let places: HashMap<Uuid, &Link> = links.iter().map(|link| (link.standing.jti, link)).collect();
+        let parent = |link: &Link| link.parent_jti.and_then(|parent| places.get(&parent).copied());
+        let edges = links.iter().map(|link| Edge::of(link, parent(link), link.end(&places))).collect();
+        Self { nodes, edges }
     }
 }
 
 impl Link {
-    /// The holder's id, also of one that is gone.
-    fn holder(&self) -> String {
-        text(self.identity_id)
+    /// What ended the credential. What keeps it from standing and shows in no node's status counts too: whoever reads a
+    /// chain has nothing else to go by.
+    fn end(&self, places: &HashMap<Uuid, &Link>) -> Option<Ended> {
+        let shown = ["", "identity_suspended", "identity_deactivated", "identity_expired"];
+        let standing = &self.standing.standing;
+        let hidden = || Ended { at: None, reason: standing.clone() };
+        let known = |jti: &Uuid| places.get(jti).map(|link| &link.standing);
+        ended(&self.standing, known).or_else(|| (!shown.contains(&standing.as_str())).then(hidden))
     }
 }
 
 impl Edge {
-    fn of(link: Link, parent: Option<&(String, Vec<String>)>) -> Self {
-        let scopes_in = parent.map_or_else(|| link.scopes.clone(), |(_, scopes)| scopes.clone());
+    fn of(link: &Link, parent: Option<&Link>, end: Option<Ended>) -> Self {
+        let scopes_in = parent.unwrap_or(link).scopes.clone();
         let attenuated = scopes_in.iter().filter(|scope| !link.scopes.contains(scope)).cloned().collect();
         Self {
-            jti: link.jti,
+            jti: link.standing.jti,
             parent_jti: text(link.parent_jti),
-            from: parent.map(|(holder, _)| holder.clone()).unwrap_or_default(),
-            to: link.holder(),
+            from: text(parent.and_then(|parent| parent.identity_id)),
+            to: text(link.identity_id),
             mission_id: link.mission_id,
             issued_at: link.issued_at,
             expires_at: link.expires_at,
-            grant_type: link.grant_type,
+            grant_type: link.grant_type.clone(),
             delegation_depth: link.delegation_depth,
             scopes_in,
-            scopes_out: link.scopes,
+            scopes_out: link.scopes.clone(),
             attenuated,
-            is_revoked: link.is_revoked,
-            revoked_at: link.revoked_at,
-            revoke_reason: link.revoke_reason,
+            is_revoked: end.is_some(),
+            revoked_at: end.as_ref().and_then(|end| end.at),
+            revoke_reason: end.map(|end| end.reason),
         }
     }
 }

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::clock::{Clock, Stopwatch};
 use super::config::Config;
-use super::db::{self, Gate};
+use super::config::Database;
+use super::db::{self, Gate, Group};
 use super::error::{Error, Kind, Result, refuse};
 use super::metrics::Metrics;
 use super::seal::MasterKeys;
 use crate::access::Lockouts;
-use crate::api_keys::Usage;
+use crate::api_keys::{self, Usage};
+use crate::clients;
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
+use crate::tokens::ledger::{self, Outcome, Record};
+use crate::tokens::{self, Found};
 
 /// A running server without its socket.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub struct App {
     /// The pool of ordinary connections. Requests go through [`App::connection`] and its siblings.
     pub db: PgPool,
     reserved: PgPool,
+    groups: Groups,
     /// Whether the database answers.
     pub gate: Gate,
     /// Peppers and signing keys.
@@ -45,7 +51,51 @@ pub struct App {
     pub draining: CancellationToken,
 }
 
+/// Where requests of many callers travel together.
+#[derive(Debug)]
+struct Groups {
+    clients: Group<String, Option<clients::Evidence>>,
+    keys: Group<Vec<Vec<u8>>, Option<api_keys::Evidence>>,
+    tokens: Group<Uuid, Option<Found>>,
+    ledger: Group<Record, Outcome>,
+}
+
+impl Groups {
+    fn start(pool: &PgPool, bounds: &Database) -> Self {
+        Self {
+            clients: Group::start(pool, bounds, 1, |db, ids| Box::pin(clients::find(db, ids))),
+            keys: Group::start(pool, bounds, 1, |db, hashes| Box::pin(api_keys::find(db, hashes))),
+            tokens: Group::start(pool, bounds, 1, |db, jtis| Box::pin(tokens::find_all(db, jtis))),
+            ledger: Group::start(pool, bounds, 1, |db, records| Box::pin(ledger::write(db, records))),
+        }
+    }
+}
+
 impl App {
+    /// What is known of a client, by its `client_id`.
+    pub async fn find_client(&self, client_id: String) -> Result<Option<clients::Evidence>> {
+        self.present()?;
+        self.groups.clients.run(client_id).await
+    }
+
+    /// What stands behind an API key, by its hashes under every pepper.
+    pub async fn find_key(&self, hashes: Vec<Vec<u8>>) -> Result<Option<api_keys::Evidence>> {
+        self.present()?;
+        self.groups.keys.run(hashes).await
+    }
+
+    /// A credential by its jti, with what it rests on.
+    pub async fn find_token(&self, jti: Uuid) -> Result<Option<Found>> {
+        self.present()?;
+        self.groups.tokens.run(jti).await
+    }
+
+    /// Makes a record durable.
+    pub async fn write(&self, record: Record) -> Result<Outcome> {
+        self.present()?;
+        self.groups.ledger.run(record).await
+    }
+
     /// Loads the keys, or makes the first ones, on a schema that is up to date.
     pub async fn open(config: Config, clock: Clock, db: PgPool, master: MasterKeys) -> Result<Arc<Self>> {
         db::follow(&clock, &db).await?;
@@ -53,6 +103,7 @@ impl App {
         let options = (*db.connect_options()).clone();
         Ok(Arc::new(Self {
             reserved: db::reserved_pool(options.clone(), &config.database),
+            groups: Groups::start(&db, &config.database),
             gate: Gate::new(options),
             usage: Usage::default(),
             lockouts: Lockouts::default(),
@@ -77,12 +128,6 @@ impl App {
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
         self.present()?;
         self.db.begin().await.map_err(|error| self.absent(error))
-    }
-
-    /// A connection for introspection.
-    pub async fn reserved_connection(&self) -> Result<PoolConnection<Postgres>> {
-        self.present()?;
-        self.reserved.acquire().await.map_err(|error| self.absent(error))
     }
 
     /// A transaction for revocation.

@@ -27,8 +27,7 @@ pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<R
         Ok(token) => token,
         Err(error) => return Ok(refusal(&app, error)),
     };
-    let mut db = app.reserved_connection().await?;
-    let found = tokens::verify(&mut db, token, app.clock.now(), &app.config.limits).await?;
+    let found = tokens::verify(&app, token, app.clock.now()).await?;
     let Some(claims) = found.and_then(|_| claims_of(token)) else {
         return Ok(refusal(&app, "invalid_token"));
     };

@@ -22,8 +22,7 @@ pub async fn introspect(
     let now = app.clock.now();
     let inspector = inspector(&app, &parts.headers, &params, &origin(&parts), now).await?;
     let token = params.required("token")?;
-    let mut db = app.reserved_connection().await?;
-    let found = tokens::verify(&mut db, token, now, &app.config.limits).await?;
+    let found = tokens::verify(&app, token, now).await?;
     let found = found.filter(|found| inspector.is_none_or(|known| known.sees(found, app.config.issuer())));
     let answer = found.and_then(|found| answer(&found, claims_of(token)?));
     Ok(axum::Json(answer.unwrap_or_else(|| json!({ "active": false }))))

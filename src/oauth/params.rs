@@ -80,12 +80,13 @@ impl Params {
 }
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "grant_type",
     "api_key",
     "scope",
     "token",
     "token_type_hint",
+    "dry_run",
     "client_id",
     "client_secret",
     "client_assertion",

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::request::Parts;
-use serde_json::{Value, json};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 use super::client_auth::{Authenticated, inspector};
 use super::error::OauthError;
@@ -13,32 +14,41 @@ use crate::access::origin;
 use crate::kit::app::App;
 use crate::kit::cx::{Authority, Caller, Cx, Tenant};
 use crate::kit::error::Error;
-use crate::tokens::{self, Found};
+use crate::tokens::{self, Anchor, DryRun, Found};
 
-/// Always 200 once the client is accepted, also for a token that is unknown or dead (section 2.2).
+/// Always 200 once the client is accepted, also for a token that is unknown or dead (section 2.2). With `dry_run=true` it
+/// answers what would end, and nothing does.
 pub async fn revoke(
     State(app): State<Arc<App>>,
     parts: Parts,
     params: Params,
-) -> Result<axum::Json<Value>, OauthError> {
+) -> Result<Response, OauthError> {
     let (from, now) = (origin(&parts), app.clock.now());
     let inspector = inspector(&app, &parts.headers, &params, &from, now).await?;
     let token = params.required("token")?;
-    let mut tx = app.begin_reserved().await?;
-    let found = tokens::find(&mut tx, token, &app.config.limits).await?;
+    let found = tokens::find(&app, token).await?;
     let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
+    let dry_run = params.get("dry_run") == Some("true");
+    let mut ended = Vec::new();
     if let Some(found) = found.filter(sees) {
         let mut cx = Cx {
-            tx,
+            tx: app.begin_reserved().await?,
             tenant: Tenant { account_id: found.account_id, project_id: found.project_id },
             now,
             caller: caller(inspector.as_ref()),
             origin: from,
         };
+        if dry_run {
+            ended = tokens::changed_by(&mut cx, &[Anchor::Credential(found.jti)]).await?;
+        }
         tokens::revoke(&mut cx, found.jti, "oauth2_revocation").await?;
-        cx.tx.commit().await.map_err(Error::from)?;
+        let done = if dry_run { cx.tx.rollback().await } else { cx.tx.commit().await };
+        done.map_err(Error::from)?;
     }
-    Ok(axum::Json(json!({ "revoked": true })))
+    if dry_run {
+        return Ok(axum::Json(DryRun::of(ended)).into_response());
+    }
+    Ok(axum::Json(json!({ "revoked": true })).into_response())
 }
 
 /// The client or, where the mode is open, whoever holds the token.

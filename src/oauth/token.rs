@@ -20,7 +20,7 @@ use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::ids;
-use crate::tokens::ledger::{self, Outcome, Record};
+use crate::tokens::ledger::{Once, Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
@@ -111,16 +111,20 @@ async fn conclude(
     let denial = match decision {
         Ok((grant, principal)) => {
             let grant = with_client(grant, request.client);
-            match issue(request.app, &grant, request.now) {
+            match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now))
+            {
                 Ok(issued) => return record(request, grant, issued, principal).await,
                 Err(error) => principal.denied(error),
             }
         }
         Err(denial) => denial,
     };
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
+    // Who authenticated is known, also where what he presented tells nobody.
+    let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
+    let principal = denial.principal.map(|principal| *principal).or(client);
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
         let entry = refusal(request, principal, refused)?;
-        write(request.app, &[Record::Refusal(entry)]).await?;
+        request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
 }
@@ -136,6 +140,14 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
         grant.profile = profile;
     }
     grant
+}
+
+/// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
+fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
+    if client.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+        return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
+    }
+    Ok(())
 }
 
 async fn record(
@@ -173,9 +185,11 @@ async fn record(
     let entry = entry(request, principal, event, None)?;
     let record = match once {
         None => Record::Issue(credential, entry),
-        Some(refusal) => Record::IssueOnce(credential, entry, grant.artefacts, refusal),
+        Some(refusal) => {
+            Record::IssueOnce(credential, entry, Box::new(Once { artefacts: grant.artefacts, refusal }))
+        }
     };
-    match write(request.app, &[record]).await? {
+    match request.app.write(record).await? {
         Outcome::Written => {}
         Outcome::Used(kind) => return Err(used_before(kind)),
     }
@@ -205,11 +219,4 @@ fn entry(
         refused,
         origin: request.from.clone(),
     })
-}
-
-/// One record; the outcome is its own.
-async fn write(app: &App, record: &[Record; 1]) -> Result<Outcome> {
-    let mut db = app.connection().await?;
-    let outcomes = ledger::write(&mut db, record).await?;
-    Ok(outcomes.first().copied().unwrap_or(Outcome::Written))
 }

@@ -8,7 +8,8 @@ use super::issue::{Grant, Issued};
 /// The answer of RFC 6749 section 5.1, with what agents' clients read beside it. No member is null.
 #[derive(Debug, Serialize)]
 pub struct AccessToken {
-    access_token: String,
+    #[serde(rename = "access_token")]
+    token: String,
     /// Of an exchange only (RFC 8693 section 2.2.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
@@ -30,7 +31,7 @@ impl AccessToken {
     pub fn of(grant: &Grant, issued: &Issued) -> Self {
         let credential = &issued.credential;
         Self {
-            access_token: issued.token.clone(),
+            token: issued.token.clone(),
             issued_token_type: None,
             token_type: "Bearer",
             expires_in: (credential.expires_at - credential.issued_at).whole_seconds(),

@@ -81,8 +81,8 @@ struct Act<'a> {
     cnf: Option<Confirmation<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    act: Option<Box<Act<'a>>>,
+    #[serde(rename = "act", skip_serializing_if = "Option::is_none")]
+    before: Option<Box<Act<'a>>>,
 }
 
 /// The key to which something is bound (RFC 7800, RFC 9449 section 6).
@@ -195,7 +195,7 @@ fn nested(hops: &[Hop], profile: Profile) -> Option<Act<'_>> {
         scope: Some(&hop.scope),
         cnf: hop.jkt.as_deref().map(|jkt| Confirmation { jkt }),
         agent_id: shark.then_some(hop.agent_id),
-        act: nested(earlier, profile).map(Box::new),
+        before: nested(earlier, profile).map(Box::new),
         ..Act::default()
     })
 }

@@ -1,8 +1,11 @@
 //! Credentials as administrators see them: the record of an issued token, never the token.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::ended::{Standing, ended};
 use super::store;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
@@ -35,11 +38,14 @@ pub struct IssuedCredential {
     /// What it may do.
     pub scopes: Vec<String>,
     /// Whether a mark ended it, its own or one on something it rests on. It may be inactive without that.
+    #[sqlx(skip)]
     pub is_revoked: bool,
     /// When it was revoked, where that is known.
+    #[sqlx(skip)]
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Time>,
     /// Why, if it is.
+    #[sqlx(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoke_reason: Option<String>,
     /// Short name of the grant.
@@ -59,6 +65,15 @@ pub struct IssuedCredential {
     pub dpop_key_thumbprint: Option<String>,
 }
 
+/// A credential as it is read, before its ancestors are looked at.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Record {
+    #[sqlx(flatten)]
+    pub credential: IssuedCredential,
+    #[sqlx(flatten)]
+    pub standing: Standing,
+}
+
 /// Whose credentials a list shows.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
@@ -71,7 +86,7 @@ pub enum Of {
 /// One credential of the tenant.
 pub async fn get(cx: &mut Cx, id: Uuid) -> Result<IssuedCredential> {
     let unknown = || refuse(Kind::NotFound, "there is no credential with this id");
-    store::credentials(cx, &[id]).await?.pop().ok_or_else(unknown)
+    read(cx, &[id]).await?.pop().ok_or_else(unknown)
 }
 
 /// A page of credentials, and how many there are in all.
@@ -80,5 +95,26 @@ pub async fn list(cx: &mut Cx, of: Of, page: Page) -> Result<(Vec<IssuedCredenti
         Of::Identity(id) => store::of_identity(cx, id, page).await?,
         Of::Mission(id) => store::of_mission(cx, id, page).await?,
     };
-    Ok((store::credentials(cx, &ids).await?, total))
+    Ok((read(cx, &ids).await?, total))
+}
+
+/// The credentials in the order given, with what ended each.
+async fn read(cx: &mut Cx, ids: &[Uuid]) -> Result<Vec<IssuedCredential>> {
+    let records = store::records(cx, ids).await?;
+    let mut known: HashMap<Uuid, Standing> =
+        records.iter().map(|record| (record.standing.jti, record.standing.clone())).collect();
+    let above: HashSet<Uuid> = records.iter().flat_map(|record| record.standing.ancestors.clone()).collect();
+    let missing: Vec<Uuid> = above.into_iter().filter(|jti| !known.contains_key(jti)).collect();
+    if !missing.is_empty() {
+        known.extend(store::standings(cx, &missing).await?.into_iter().map(|above| (above.jti, above)));
+    }
+    let with_end = |Record { mut credential, standing }| {
+        if let Some(end) = ended(&standing, |jti| known.get(jti)) {
+            credential.is_revoked = true;
+            credential.revoked_at = end.at;
+            credential.revoke_reason = Some(end.reason);
+        }
+        credential
+    };
+    Ok(records.into_iter().map(with_end).collect())
 }

@@ -82,10 +82,19 @@ pub struct Artefact {
 pub enum Record {
     /// A token, with the audit row that tells of it.
     Issue(Box<Credential>, Entry),
-    /// A token that uses something up; the second entry is written instead when another record was first.
-    IssueOnce(Box<Credential>, Entry, Vec<Artefact>, Entry),
+    /// A token that uses something up.
+    IssueOnce(Box<Credential>, Entry, Box<Once>),
     /// A refusal with a known principal.
     Refusal(Entry),
+}
+
+/// What a token uses up, and the entry that is written instead when another record was first.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// What is used up.
+    pub artefacts: Vec<Artefact>,
+    /// Tells of the refusal.
+    pub refusal: Entry,
 }
 
 /// What became of a record.
@@ -100,7 +109,7 @@ pub enum Outcome {
 impl Record {
     fn artefacts(&self) -> &[Artefact] {
         match self {
-            Self::IssueOnce(_, _, artefacts, _) => artefacts,
+            Self::IssueOnce(_, _, once) => &once.artefacts,
             Self::Issue(..) | Self::Refusal(_) => &[],
         }
     }
@@ -116,7 +125,7 @@ impl Record {
     /// The rows to write, given the outcome.
     fn rows(&self, outcome: Outcome) -> (Option<&Credential>, &Entry) {
         match (self, outcome) {
-            (Self::IssueOnce(_, _, _, refusal), Outcome::Used(_)) => (None, refusal),
+            (Self::IssueOnce(_, _, once), Outcome::Used(_)) => (None, &once.refusal),
             (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
                 (Some(credential), entry)
             }

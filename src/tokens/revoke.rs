@@ -82,11 +82,6 @@ pub async fn note_all(cx: &mut Cx, anchors: &[Anchor], reason: &str) -> Result<(
     Ok(store::note(cx, &ids, anchors, reason).await?)
 }
 
-/// How many credentials that these clients obtained themselves are active. What was derived from them is not counted.
-pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> Result<i64> {
-    Ok(store::count_of_clients(cx, clients).await?)
-}
-
 /// Marks one credential, also one that has expired: what hangs below it may still live. Doing it again changes nothing.
 pub async fn revoke(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<()> {
     if mark(cx, jti, reason).await? {
@@ -107,7 +102,7 @@ pub async fn revoke_by_id(cx: &mut Cx, jti: Uuid, reason: Option<&str>) -> Resul
     Err(refuse(Kind::NotFound, "there is no credential with this id that could be revoked"))
 }
 
-async fn mark(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<bool> {
+pub(super) async fn mark(cx: &mut Cx, jti: Uuid, reason: &str) -> Result<bool> {
     let is_new = store::revoke(cx, jti, reason).await?;
     if is_new {
         note(cx, Anchor::Credential(jti), reason).await?;

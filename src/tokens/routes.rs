@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::revoke::BY_HAND;
-use super::{AccessToken, Grant, Issued, IssuedCredential, NewCredential, Of};
+use super::{AccessToken, Anchor, DryRun, Grant, Issued, IssuedCredential, NewCredential, Of};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::audit::Event;
 use crate::kit::app::App;
@@ -126,8 +126,10 @@ async fn revoke(
     State(app): State<Arc<App>>,
     admin: Admin<ManageCredentials>,
     Id(id): Id,
+    query: Query,
     body: Result<MaybeJson<Revocation>, Problem>,
-) -> Result<axum::Json<Revoked>, Problem> {
+) -> Result<Response, Problem> {
+    let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let reason = body.map_err(|Problem(error)| error).and_then(|MaybeJson(body)| {
         let named = body.reason.filter(|reason| !reason.trim().is_empty());
@@ -136,6 +138,11 @@ async fn revoke(
     });
     let event = Event::new("token.revoked", "credential", id);
     let (event, result) = match reason {
+        Ok(reason) if dry_run => {
+            let ended = tokens::changed_by(&mut work.cx, &[Anchor::Credential(id)]).await;
+            let result = tokens::revoke_by_id(&mut work.cx, id, Some(&reason)).await.and(ended);
+            return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+        }
         Ok(reason) => {
             let result = tokens::revoke_by_id(&mut work.cx, id, Some(&reason)).await;
             (event.with(json!({ "reason": reason })), result)
@@ -143,5 +150,5 @@ async fn revoke(
         Err(error) => (event, Err(error)),
     };
     work.finish(event, result).await?;
-    Ok(axum::Json(Revoked { revoked: true, id }))
+    Ok(axum::Json(Revoked { revoked: true, id }).into_response())
 }

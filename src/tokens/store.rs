@@ -4,7 +4,8 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::admin::Kept;
-use super::credential::IssuedCredential;
+use super::credential::Record;
+use super::ended::Standing;
 use super::exchange::{ActorNames, Evidence};
 use super::of_agent::AgentToken;
 use super::revoke::{Anchor, Revocation};
@@ -13,16 +14,19 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::http::page::Page;
 
-/// By id alone: the caller compares the digest, which no other tenant can know.
-pub async fn find(db: &mut PgConnection, jti: Uuid) -> sqlx::Result<Option<Found>> {
+/// By ids alone: the caller compares the digest, which no other tenant can know. The range lets a generic plan leave out
+/// the partitions in which none of them can be.
+pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Found>> {
     sqlx::query_as(
         "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
              coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
              delegation_depth, agent_status, revocation, active_until
-         from credential_activity where jti = $1",
+         from credential_activity where jti = any($1) and jti between $2 and $3",
     )
-    .bind(jti)
-    .fetch_optional(db)
+    .bind(jtis)
+    .bind(jtis.iter().min())
+    .bind(jtis.iter().max())
+    .fetch_all(db)
     .await
 }
 
@@ -66,14 +70,24 @@ pub async fn exchange(
     .await
 }
 
-/// What rotation keeps of a credential of the tenant.
+/// What rotation keeps of a credential of the tenant, and what it was obtained by.
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
-        "select identity_id, agent_epoch, api_key_id, oauth_client_id, client_id, client_epoch,
-             parent_jti is not null as delegated, grant_type, scopes, audience, token_profile, user_id,
-             extract(epoch from expires_at - issued_at)::bigint as ttl_seconds,
-             revocation = '' and active_until > $4 as active
-         from credential_activity where account_id = $1 and project_id = $2 and jti = $3",
+        "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
+             c.parent_jti is not null as delegated, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
+             extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
+             c.revocation = '' and c.active_until > $4 as active,
+             k.replaced_at is not null as key_replaced, k.expires_at as key_expires_at, k.scopes as key_scopes,
+             p.id as key_policy_id, p.max_ttl_seconds as key_policy_ttl, p.allowed_grant_types as key_policy_grants,
+             p.allowed_scopes as key_policy_scopes, p.required_trust_level as key_policy_trust,
+             p.required_attestation as key_policy_attestation, p.max_delegation_depth as key_policy_depth,
+             p.is_active as key_policy_active, p.expires_at as key_policy_expires,
+             o.scopes as client_scopes, o.grant_types as client_grants
+         from credential_activity c
+         left join api_keys k on k.id = c.api_key_id
+         left join credential_policies p on p.id = k.credential_policy_id
+         left join oauth_clients o on o.id = c.oauth_client_id
+         where c.account_id = $1 and c.project_id = $2 and c.jti = $3",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
@@ -141,38 +155,50 @@ pub async fn note(cx: &mut Cx, ids: &[Uuid], anchors: &[Anchor], reason: &str) -
     Ok(())
 }
 
-pub async fn count_of_clients(cx: &mut Cx, clients: &[Uuid]) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "select count(*) from credential_activity
-         where account_id = $1 and project_id = $2 and oauth_client_id = any($3)
-           and revocation = '' and active_until > $4",
-    )
-    .bind(&cx.tenant.account_id)
-    .bind(&cx.tenant.project_id)
-    .bind(clients)
-    .bind(cx.now)
-    .fetch_one(&mut *cx.tx)
-    .await
-}
-
-/// In the order given; one that is not there is left out.
-pub async fn credentials(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<IssuedCredential>> {
+/// In the order given; one that is not there is left out. The bounds on the ids let the plan leave out partitions.
+pub async fn records(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<Record>> {
     sqlx::query_as(
-        "select h.jti as id, h.account_id, h.project_id, h.jti, h.subject,
-             coalesce(h.identity_id::text, '') as identity_id, h.issued_at, h.expires_at,
-             extract(epoch from h.expires_at - h.issued_at)::bigint as ttl_seconds, h.scopes, h.is_revoked,
-             h.ended_at as revoked_at,
-             case when h.is_revoked then coalesce(nullif(h.ended_reason, ''), h.revocation) end as revoke_reason,
-             h.grant_type, h.delegation_depth, h.parent_jti, nullif(h.delegated_by, '') as delegated_by_wimse_uri,
-             h.mission_id, h.jkt as dpop_key_thumbprint
-         from unnest($3::uuid[]) with ordinality as wanted (jti, place)
-         join credential_history h on h.jti = wanted.jti
-         where h.account_id = $1 and h.project_id = $2
-         order by wanted.place",
+        "select s.jti as id, s.account_id, s.project_id, s.jti, s.subject,
+             coalesce(s.identity_id::text, '') as identity_id, s.issued_at, s.expires_at,
+             extract(epoch from s.expires_at - s.issued_at)::bigint as ttl_seconds, s.scopes, s.grant_type,
+             s.delegation_depth, s.parent_jti, nullif(s.delegated_by, '') as delegated_by_wimse_uri, s.mission_id,
+             s.jkt as dpop_key_thumbprint, s.ancestors, s.standing, s.is_marked, s.mark_at, s.mark_reason
+         from credential_standing s
+         where s.account_id = $1 and s.project_id = $2 and s.jti = any($3) and s.jti between $4 and $5
+         order by array_position($3, s.jti)",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
     .bind(ids)
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+pub async fn standings(cx: &mut Cx, ids: &[Uuid]) -> sqlx::Result<Vec<Standing>> {
+    sqlx::query_as(
+        "select jti, ancestors, standing, is_marked, mark_at, mark_reason from credential_standing
+         where account_id = $1 and project_id = $2 and jti = any($3) and jti between $4 and $5",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
+    .bind(ids.iter().min())
+    .bind(ids.iter().max())
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+pub async fn newest_of_agent(cx: &mut Cx, agent: Uuid, most: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
+         order by jti desc limit $4",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(agent)
+    .bind(most)
     .fetch_all(&mut *cx.tx)
     .await
 }
@@ -212,19 +238,6 @@ pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Resu
     .bind(page.limit)
     .bind(page.offset)
     .fetch_one(&mut *cx.tx)
-    .await
-}
-
-pub async fn newest_of_agent(cx: &mut Cx, agent: Uuid, most: i64) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar(
-        "select jti from credentials where account_id = $1 and project_id = $2 and identity_id = $3
-         order by jti desc limit $4",
-    )
-    .bind(&cx.tenant.account_id)
-    .bind(&cx.tenant.project_id)
-    .bind(agent)
-    .bind(most)
-    .fetch_all(&mut *cx.tx)
     .await
 }
 

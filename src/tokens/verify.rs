@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::store;
+use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Limits;
 use crate::kit::error::Result;
@@ -59,10 +60,16 @@ impl Found {
 }
 
 /// The credential of a presented token, active or not; `None` for anything that is not byte for byte a token of ours.
-pub async fn find(db: &mut PgConnection, token: &str, limits: &Limits) -> Result<Option<Found>> {
-    let Some(jti) = jti_of(token, limits) else { return Ok(None) };
-    let found = store::find(db, jti).await?;
+pub async fn find(app: &App, token: &str) -> Result<Option<Found>> {
+    let Some(jti) = jti_of(token, &app.config.limits) else { return Ok(None) };
+    let found = app.find_token(jti).await?;
     Ok(found.filter(|found| digest_matches(&found.token_sha256, token)))
+}
+
+/// Credentials by their ids in one statement, each with everything it rests on.
+pub async fn find_all(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Option<Found>>> {
+    let found = store::find(db, jtis).await?;
+    Ok(jtis.iter().map(|jti| found.iter().find(|one| one.jti == *jti).cloned()).collect())
 }
 
 /// Whether a token is byte for byte the one that was issued with this digest, in constant time.
@@ -71,8 +78,8 @@ pub(super) fn digest_matches(digest: &[u8], token: &str) -> bool {
 }
 
 /// The credential of a presented token if it stands.
-pub async fn verify(db: &mut PgConnection, token: &str, now: Time, limits: &Limits) -> Result<Option<Found>> {
-    Ok(find(db, token, limits).await?.filter(|found| found.is_active(now)))
+pub async fn verify(app: &App, token: &str, now: Time) -> Result<Option<Found>> {
+    Ok(find(app, token).await?.filter(|found| found.is_active(now)))
 }
 
 /// The claims of a token that was found to be ours.

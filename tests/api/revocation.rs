@@ -131,3 +131,24 @@ async fn a_revocation_that_two_replicas_make_at_once_is_told_once() {
     assert_eq!(rows(&server).await.len(), 1);
     assert!(!server.is_active(&token).await);
 }
+
+#[tokio::test]
+async fn a_dry_run_names_what_would_end_and_ends_nothing() {
+    let server = Server::new().await;
+    let agent = server.party("planner", serde_json::json!({})).await;
+    let root = server.exchange(&agent.api_key, "a").await.token();
+    let child = server.delegate(&root, &agent, "a").await.token();
+    let jti = |token: &str| crate::tools::claims(token)["jti"].clone();
+    let audited = server.audited().await;
+    let form = [("token", root.as_str()), ("dry_run", "true")];
+    let answer = server.post("/oauth2/token/revoke").form(&form).send().await.expect(200);
+    assert_eq!((&answer.body["dry_run"], &answer.body["revoked_count"]), (&true.into(), &2.into()));
+    assert_eq!(answer.body["jtis"], serde_json::json!([jti(&root), jti(&child)]));
+    assert!(server.is_active(&root).await && server.is_active(&child).await);
+    assert_eq!(server.audited().await, audited);
+    let garbage = [("token", "x.y.z"), ("dry_run", "true")];
+    let answer = server.post("/oauth2/token/revoke").form(&garbage).send().await.expect(200);
+    assert_eq!(answer.body["revoked_count"], 0);
+    server.post("/oauth2/token/revoke").form(&form[..1]).send().await.expect(200);
+    assert!(!server.is_active(&child).await);
+}

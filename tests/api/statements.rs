@@ -54,4 +54,26 @@ async fn a_grant_is_one_read_and_one_write_and_a_look_at_a_token_is_one_read() {
         let (count, _) = cost(server.get(path).send()).await;
         assert_eq!(count, 0, "{path} needs no database");
     }
+    trees_cost_the_same_at_any_depth(&server).await;
+}
+
+/// Each read is one or two statements, however deep and wide the tree.
+async fn trees_cost_the_same_at_any_depth(server: &Server) {
+    let jtis = server.chain_of(20).await;
+    let holder = server.credential(&jtis[0]).await["identity_id"].as_str().unwrap().to_owned();
+    for (path, most) in [
+        (format!("/delegations/by-jti/{}", jtis[0]), 2),
+        (format!("/delegations/by-jti/{}", jtis[20]), 2),
+        (format!("/delegations/graph?identity_id={holder}"), 2),
+        ("/delegations/chains".to_owned(), 1),
+        (format!("/credentials/{}", jtis[0]), 1),
+        (format!("/credentials/{}", jtis[20]), 2),
+        (format!("/credentials?identity_id={holder}"), 2),
+        (format!("/credentials?mission_id={}", jtis[0]), 2),
+        ("/admin/may-act".to_owned(), 1),
+    ] {
+        let (count, answer) = cost(server.look(&path)).await;
+        answer.expect(200);
+        assert_eq!(count, most + 1, "{path}: and the commit");
+    }
 }

@@ -28,13 +28,50 @@ pub fn changes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
-/// Every admin route, on both mounts.
+/// The same for the client with this id.
+pub fn client_changes(id: &str) -> Vec<(&'static str, String, Value)> {
+    let bulk = json!({ "client_id_pattern": "fetch*", "reason": "drill" });
+    vec![
+        ("POST", "/oauth/clients".to_owned(), json!({ "client_id": "new", "name": "New" })),
+        ("PATCH", format!("/oauth/clients/{id}"), json!({ "name": "Other", "scopes": ["a"] })),
+        ("POST", format!("/oauth/clients/{id}/rotate-secret"), Value::Null),
+        ("POST", format!("/oauth/clients/{id}/revoke-tokens"), Value::Null),
+        ("POST", "/admin/oauth/revoke-by-pattern".to_owned(), bulk),
+        ("DELETE", format!("/oauth/clients/{id}"), Value::Null),
+    ]
+}
+
+/// The routes of policies and API keys, for one with this id, with a body that they take.
+fn other_routes(id: &str) -> Vec<(&'static str, String, Value)> {
+    vec![
+        ("POST", "/credential-policies".to_owned(), json!({ "name": "New" })),
+        ("GET", "/credential-policies".to_owned(), Value::Null),
+        ("GET", format!("/credential-policies/{id}"), Value::Null),
+        ("PATCH", format!("/credential-policies/{id}"), json!({ "description": "Other" })),
+        ("DELETE", format!("/credential-policies/{id}"), Value::Null),
+        ("POST", "/api-keys".to_owned(), json!({ "name": "New" })),
+        ("GET", "/api-keys".to_owned(), Value::Null),
+        ("GET", format!("/api-keys/{id}"), Value::Null),
+        ("POST", format!("/api-keys/{id}/revoke"), Value::Null),
+    ]
+}
+
+/// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
     all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
     all.push(("GET", format!("/agents/{id}/tokens"), Value::Null));
     all.push(("POST", "/identities/offboard-by-owner".to_owned(), json!({ "owner_user_id": "nobody" })));
+    all.extend(client_changes(id));
+    all.push(("GET", "/oauth/clients".to_owned(), Value::Null));
+    all.push(("GET", format!("/oauth/clients/{id}"), Value::Null));
+    all.push(("GET", "/admin/may-act".to_owned(), Value::Null));
+    all.push(("POST", "/admin/may-act".to_owned(), json!({ "from_id": "a", "to_id": "b" })));
+    all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
+    all.push(("GET", "/delegations/graph".to_owned(), Value::Null));
+    all.push(("GET", "/delegations/chains".to_owned(), Value::Null));
+    all.append(&mut other_routes(id));
     MOUNTS
         .iter()
         .flat_map(|mount| {
@@ -85,7 +122,8 @@ impl Server {
                  select i::text as line from identities i union all select k::text from api_keys k
                  union all select p::text from credential_policies p union all select t::text from tenants t
                  union all select c::text from credentials c union all select r::text from revocations r
-                 union all select o::text from outbox o) as lines",
+                 union all select o::text from oauth_clients o union all select e::text from outbox e
+                 union all select m::text from may_act_grants m) as lines",
         )
         .await
     }
@@ -109,6 +147,34 @@ impl Server {
              returning id::text"
         ))
         .await
+    }
+
+    /// Asks for a credential policy of acme/demo.
+    pub async fn make_policy(&self, body: Value) -> Answer {
+        self.admin("POST", "/credential-policies").json(body).send().await
+    }
+
+    /// Changes a credential policy of acme/demo.
+    pub async fn change_policy(&self, id: &str, body: Value) -> Answer {
+        self.admin("PATCH", &format!("/credential-policies/{id}")).json(body).send().await
+    }
+
+    /// The id of the policy `default` of acme/demo, which a registration makes.
+    pub async fn default_policy(&self) -> String {
+        self.text_from_sql(
+            "select id::text from credential_policies where name = 'default' and account_id = 'acme'",
+        )
+        .await
+    }
+
+    /// Asks for an API key of acme/demo.
+    pub async fn make_key(&self, body: Value) -> Answer {
+        self.admin("POST", "/api-keys").json(body).send().await
+    }
+
+    /// The API key as acme/demo reads it.
+    pub async fn read_key(&self, id: &str) -> Value {
+        self.admin("GET", &format!("/api-keys/{id}")).send().await.expect(200).body
     }
 
     /// Puts an agent into a state, whatever the status machine says.

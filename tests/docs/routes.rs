@@ -14,7 +14,10 @@ pub(crate) fn admin() -> BTreeSet<String> {
         let found = sources.iter().find_map(|text| text.split_once(&implementation));
         let (_, body) = found.unwrap_or_else(|| panic!("no `{implementation}`"));
         let body = body.split('}').next().unwrap_or_default();
-        body.split('"').skip(1).step_by(2).collect::<Vec<_>>().join(" ")
+        match body.split('"').skip(1).step_by(2).collect::<Vec<_>>().join(" ") {
+            none if none.is_empty() => "any credential".to_owned(),
+            scopes => scopes,
+        }
     };
     let routes = sources.iter().flat_map(|text| routes(text));
     routes.map(|(route, permission)| format!("{route} for {}", scopes(&permission))).collect()

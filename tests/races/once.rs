@@ -101,7 +101,7 @@ async fn an_assertion_that_comes_as_a_grant_and_as_an_actor_token_obtains_one_to
         let call = |number: usize, server: Arc<Server>| {
             let (subject, assertion) = (subject.clone(), assertion.clone());
             async move {
-                if number / 2 % 2 == 0 {
+                if (number / 2).is_multiple_of(2) {
                     server.assert(&assertion, "a").await
                 } else {
                     server.delegate_by(&subject, &assertion, "a").await

@@ -32,7 +32,7 @@ impl Pair {
 
     /// The server of the caller with this number: they take turns.
     pub fn at(&self, number: usize) -> Arc<Server> {
-        if number % 2 == 0 { self.one.clone() } else { self.two.clone() }
+        if number.is_multiple_of(2) { self.one.clone() } else { self.two.clone() }
     }
 
     /// Whether both servers call a token active; they must agree.

@@ -96,7 +96,7 @@ impl Night {
 }
 
 async fn night(pair: &Pair, round: usize) -> (usize, usize) {
-    let ends_awake = round % 2 == 0;
+    let ends_awake = round.is_multiple_of(2);
     let night = Arc::new(Night {
         servers: [pair.one.clone(), pair.two.clone()],
         world: World::new(pair, &format!("sleeper-{round}")).await,

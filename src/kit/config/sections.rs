@@ -13,7 +13,7 @@ pub struct Database {
     pub owner_url: DatabaseUrl,
     /// Most connections that one server opens.
     pub max_connections: u32,
-    /// How many of them only introspection and revocation may use.
+    /// How many of them only revocation may use.
     pub reserved_connections: u32,
     /// Longest wait for a free connection, in seconds.
     pub acquire_timeout_seconds: u64,

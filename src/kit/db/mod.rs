@@ -2,9 +2,11 @@
 
 pub mod embedded;
 mod gate;
+pub mod group;
 pub mod roles;
 
 pub use gate::Gate;
+pub use group::Group;
 
 use std::time::Duration;
 
@@ -24,21 +26,34 @@ pub fn pool(options: PgConnectOptions, bounds: &Database) -> PgPool {
     bounded(options, bounds, bounds.max_connections.saturating_sub(bounds.reserved_connections))
 }
 
-/// The pool that only introspection and revocation use, so that they answer when all others wait.
+/// The pool that only revocation uses, so that it answers when all others wait.
 pub fn reserved_pool(options: PgConnectOptions, bounds: &Database) -> PgPool {
     bounded(options, bounds, bounds.reserved_connections)
 }
 
 fn bounded(options: PgConnectOptions, bounds: &Database, most: u32) -> PgPool {
-    let timeout = format!("{}s", bounds.statement_timeout_seconds);
     PgPoolOptions::new()
         .max_connections(most.max(1))
         .acquire_timeout(Duration::from_secs(bounds.acquire_timeout_seconds))
-        .connect_lazy_with(options.options([
-            ("statement_timeout", timeout.as_str()),
-            // Planning anew at every call costs more than the statement itself, above all on a partitioned table.
-            ("plan_cache_mode", "force_generic_plan"),
-        ]))
+        .connect_lazy_with(settings(options, bounds))
+}
+
+/// What every connection is told.
+fn settings(options: PgConnectOptions, bounds: &Database) -> PgConnectOptions {
+    let timeout = format!("{}s", bounds.statement_timeout_seconds);
+    options.options([
+        ("statement_timeout", timeout.as_str()),
+        // Planning anew at every call costs more than the statement itself, above all on a partitioned table.
+        ("plan_cache_mode", "force_generic_plan"),
+        // Compiling a statement over many partitions takes a hundred times as long as running it.
+        ("jit", "off"),
+    ])
+}
+
+/// What a connection of a group is told beside it. Its statements look up a handful of rows by their keys; a plan that
+/// was made while a table was small would read all of it.
+fn tuned(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")])
 }
 
 /// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait. A

@@ -38,7 +38,7 @@ pub struct Denial {
     /// Why.
     pub error: Error,
     /// Who, for the audit log.
-    pub principal: Option<Principal>,
+    pub principal: Option<Box<Principal>>,
 }
 
 /// Who asked for a token.
@@ -61,7 +61,7 @@ impl From<Error> for Denial {
 impl Principal {
     /// A refusal of this principal.
     pub fn denied(self, error: Error) -> Denial {
-        Denial { error, principal: Some(self) }
+        Denial { error, principal: Some(Box::new(self)) }
     }
 }
 

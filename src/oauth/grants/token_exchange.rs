@@ -8,7 +8,6 @@ use crate::access::scope::{Scopes, intersect, narrow};
 use crate::agents::{Holder, Holding};
 use crate::delegations::{self, MayAct, Question};
 use crate::kit::assertion::Assertion;
-use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::client_auth::Authenticated;
@@ -154,7 +153,7 @@ fn decide(
     if actor.holding.tenant != subject.tenant || !subject.is_active(request.now) {
         return Err(dead());
     }
-    let right = right(request.client, token, &subject, &actor, may_act, request.now)?;
+    let right = right(request, token, &subject, &actor, may_act)?;
     if request.scopes.is_empty() {
         return Err(refuse(
             Kind::InvalidScope,
@@ -188,12 +187,11 @@ fn decide(
 /// client alone needs a may-act grant, unless it narrows a token of its own; the grant bounds hops and scopes. Where the
 /// token itself names who may act (RFC 8693 section 4.4), nobody else may.
 fn right<'g>(
-    client: Option<&Authenticated>,
+    request: &Request<'_>,
     token: &str,
     subject: &Subject,
     actor: &Actor,
     may_act: &'g [MayAct],
-    now: Time,
 ) -> Result<Option<&'g MayAct>> {
     let claim = claims_of(token).and_then(|mut claims| claims.remove("may_act"));
     let holder = &actor.holding.holder;
@@ -208,7 +206,7 @@ fn right<'g>(
         ));
     }
     let own = subject.identity_id == Some(holder.identity_id)
-        || client.is_some_and(|known| subject.oauth_client_id == Some(known.client.id));
+        || request.client.is_some_and(|known| subject.oauth_client_id == Some(known.client.id));
     if actor.artefact.is_some() || own {
         return Ok(None);
     }
@@ -218,7 +216,7 @@ fn right<'g>(
         actor: &actor_names,
         principal: &principal_names.iter().map(String::as_str).collect::<Vec<_>>(),
         depth: subject.parent.actors.len(),
-        now,
+        now: request.now,
     };
     delegations::authorize(may_act, &question).map(Some)
 }

@@ -1,4 +1,4 @@
-//! SQL of the walk. No statement grows with the tree.
+//! SQL of the walk down a tree of credentials.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
