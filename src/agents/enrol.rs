@@ -10,7 +10,7 @@ use time::Duration;
 use uuid::Uuid;
 
 use super::types::Agent;
-use super::{check_takeover, get, lifecycle, lock, public_key, store};
+use super::{ceiling, check_takeover, get, lifecycle, lock, public_key, store};
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Flaw, Key};
 use crate::kit::cx::Cx;
@@ -54,7 +54,10 @@ pub async fn enrol(app: &App, cx: &mut Cx, id: Uuid, new: Enrolment) -> Result<A
             artefacts.push(prove(app, cx, &agent, (proof, &current), Some(&digest(pem)?))?);
         }
         // Nothing but the token stands for the agent here, and the key will obtain all that the agent may.
-        None => check_takeover(cx, &agent, "header.authorization").await?,
+        None => {
+            let own = ceiling(cx, &agent).await?;
+            check_takeover(cx, "header.authorization", own, None)?;
+        }
     }
     let used = ledger::use_up(&mut cx.tx, &[(ids::new(cx.now)?, &artefacts)]).await?;
     if used != [Outcome::Written] {

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use p256::PublicKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePublicKey;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use time::Duration;
 
@@ -46,13 +46,13 @@ pub struct Assertion<'a> {
 #[derive(Debug, Deserialize)]
 struct Header {
     alg: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     typ: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     kid: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     crit: Option<Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     b64: Option<Value>,
 }
 
@@ -60,23 +60,23 @@ struct Header {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Claims {
     /// Who signed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub iss: Option<String>,
     /// Of whom it speaks.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub sub: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     aud: Option<Audience>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     exp: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     nbf: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     iat: Option<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     jti: Option<String>,
     /// The thumbprint of a new key, in a proof of the current one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub nkt: Option<String>,
 }
 
@@ -85,6 +85,11 @@ pub struct Claims {
 enum Audience {
     One(String),
     Many(Vec<String>),
+}
+
+/// A member that is there has its type: null is a value of the wrong one, not the absence of a value (CVE-2026-25537).
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// What must be true of an assertion beside its signature.
@@ -153,16 +158,24 @@ impl<'a> Assertion<'a> {
         if claims.contains('.') || signature.is_empty() {
             return Err(MALFORMED);
         }
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| MALFORMED)?;
+        // As text before anything parses it: a parser does not look into what it skips.
+        let decode = |part: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
+            String::from_utf8(bytes).map_err(|_| MALFORMED)
+        };
+        let header: Header = serde_json::from_str(&decode(header)?).map_err(|_| MALFORMED)?;
         if header.crit.is_some() || header.b64.is_some() {
             return Err(Flaw("it names a critical extension, and none is supported"));
         }
         if header.typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("jwt")) {
             return Err(Flaw("its typ is not JWT"));
         }
-        let claims = serde_json::from_slice(&decode(claims)?)
+        let claims: Claims = serde_json::from_str(&decode(claims)?)
             .map_err(|_| Flaw("its claims are no JSON object, or a registered claim has the wrong type"))?;
+        // Postgres, which is asked for the issuer before anything is verified, can't hold it.
+        if [&claims.iss, &claims.sub].into_iter().flatten().any(|name| name.contains('\0')) {
+            return Err(Flaw("its iss or sub holds the NUL character"));
+        }
         Ok(Self { signed, signature, header, claims })
     }
 
@@ -215,11 +228,14 @@ impl Claims {
 
     /// The end, once it lies ahead and not too far.
     fn check_times(&self, expected: &Expected<'_>) -> Result<Time, Flaw> {
-        let time =
-            |seconds: i64| Time::from_unix_timestamp(seconds).map_err(|_| Flaw("a time in it is no time"));
+        let time = |seconds: i64| match Time::from_unix_timestamp(seconds) {
+            Ok(time) if seconds >= 0 => Ok(time),
+            _ => Err(Flaw("a time in it is no time")),
+        };
         let now = expected.now;
         let end = time(self.exp.ok_or(Flaw("it has no exp"))?)?;
-        if end + SKEW <= now {
+        // Never added to a time that comes from outside: beyond the last year there is none.
+        if now - end >= SKEW {
             return Err(Flaw("it has expired"));
         }
         if let Some(start) = self.nbf

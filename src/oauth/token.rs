@@ -111,15 +111,19 @@ async fn conclude(
     let denial = match decision {
         Ok((grant, principal)) => {
             let grant = with_client(grant, request.client);
-            match issue(request.app, &grant, request.now) {
+            match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now))
+            {
                 Ok(issued) => return record(request, grant, issued, principal).await,
                 Err(error) => principal.denied(error),
             }
         }
         Err(denial) => denial,
     };
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, denial.principal) {
-        let entry = refusal(request, *principal, refused)?;
+    // Who authenticated is known, also where what he presented tells nobody.
+    let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
+    let principal = denial.principal.map(|principal| *principal).or(client);
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
+        let entry = refusal(request, principal, refused)?;
         request.app.write(Record::Refusal(entry)).await?;
     }
     Err(denial.error)
@@ -136,6 +140,14 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
         grant.profile = profile;
     }
     grant
+}
+
+/// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
+fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
+    if client.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+        return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
+    }
+    Ok(())
 }
 
 async fn record(

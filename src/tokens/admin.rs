@@ -2,20 +2,23 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use super::issue::{ClientStamp, Grant, Issued, issue};
 use super::ledger::{self, Record};
 use super::revoke::mark;
 use super::store;
-use crate::access::scope::{Scopes, check_grantable, intersect, narrow};
+use crate::access::scope::{Ceiling, Scopes, check_grantable, intersect, narrow};
 use crate::agents::{self, Holding};
 use crate::audit::{self, Event};
 use crate::kit::app::App;
+use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
-use crate::policies;
+use crate::policies::{self, Policy};
 
 /// A credential to be issued. Members it does not know are ignored.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,10 +43,12 @@ pub struct NewCredential {
 }
 
 /// What rotation keeps of a credential.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, FromRow)]
 pub struct Kept {
     /// Whose it is.
     pub identity_id: Option<Uuid>,
+    /// The holder's epoch.
+    pub agent_epoch: i32,
     /// The API key it rests on.
     pub api_key_id: Option<Uuid>,
     /// The client it rests on.
@@ -68,6 +73,63 @@ pub struct Kept {
     pub ttl_seconds: i64,
     /// Whether it and all it rests on stand.
     pub active: bool,
+    /// What stands against obtaining it again, though it still lives.
+    #[sqlx(flatten)]
+    pub basis: Basis,
+}
+
+/// What a credential was obtained by, as it is now.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// Whether its API key was replaced.
+    pub key_replaced: bool,
+    /// When its API key ends, if ever.
+    pub key_expires_at: Option<Time>,
+    /// The API key's own limit.
+    pub key_scopes: Option<Vec<String>>,
+    /// The API key's policy.
+    pub key_policy: Option<Policy>,
+    /// What its client may obtain; absent when no client obtained it.
+    pub client_scopes: Option<Vec<String>>,
+    /// Which grants its client may use.
+    pub client_grants: Option<Vec<String>>,
+}
+
+impl FromRow<'_, PgRow> for Basis {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            key_replaced: row.try_get("key_replaced")?,
+            key_expires_at: row.try_get("key_expires_at")?,
+            key_scopes: row.try_get("key_scopes")?,
+            key_policy: Policy::from_columns(row, "key_policy")?,
+            client_scopes: row.try_get("client_scopes")?,
+            client_grants: row.try_get("client_grants")?,
+        })
+    }
+}
+
+impl Basis {
+    /// Whether the key or client could still obtain a credential by this grant.
+    fn check(&self, grant_type: &str, now: Time) -> Result<()> {
+        if self.key_replaced || self.key_expires_at.is_some_and(|at| at <= now) {
+            let why =
+                "the API key it came by has been replaced or has expired; let the agent use its new one";
+            return Err(refuse(Kind::Conflict, why));
+        }
+        if self.client_grants.as_ref().is_some_and(|grants| grants.iter().all(|grant| grant != grant_type)) {
+            let why = "the client that obtained it is no longer registered for its grant type";
+            return Err(refuse(Kind::UnauthorizedClient, why));
+        }
+        Ok(())
+    }
+
+    fn ceilings(&self) -> [Ceiling; 3] {
+        [
+            Scopes::ceiling(self.key_scopes.clone()),
+            self.key_policy.as_ref().and_then(Policy::ceiling),
+            self.client_scopes.clone().map(Scopes::stored),
+        ]
+    }
 }
 
 /// Issues a credential for an identity of the tenant.
@@ -108,10 +170,15 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     }
     let no_identity = || refuse(Kind::InvalidRequest, "the credential belongs to no identity");
     let holding = holding(cx, kept.identity_id.ok_or_else(no_identity)?).await?;
-    // The identity may hold less by now than when the old one was issued.
+    // Between the two reads the identity may have ended all its credentials. The new one must not outlive that.
+    if holding.holder.epoch != kept.agent_epoch {
+        return Err(refuse(Kind::Conflict, "the credential was revoked at this moment"));
+    }
+    kept.basis.check(&kept.grant_type, cx.now)?;
+    // Each of them may hold less by now than when the old one was issued.
     let scopes = match Scopes::stored(kept.scopes) {
         none if none.is_empty() => none,
-        held => narrow(&held, intersect(holding.ceilings()))?,
+        held => narrow(&held, intersect(holding.ceilings().into_iter().chain(kept.basis.ceilings())))?,
     };
     check_grantable(&scopes, "path.id", |scope| cx.caller.holds(scope))?;
     let grant_type = policies::grant_type(&kept.grant_type)
@@ -122,6 +189,8 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
         scopes,
         audience: kept.audience,
         ttl_seconds: u32::try_from(kept.ttl_seconds).ok(),
+        key_policy: kept.basis.key_policy,
+        not_after: kept.basis.key_expires_at,
         api_key_id: kept.api_key_id,
         client: kept.oauth_client_id.map(stamp),
         profile: Profile::of(&kept.token_profile).unwrap_or(root.profile),

@@ -70,14 +70,24 @@ pub async fn exchange(
     .await
 }
 
-/// What rotation keeps of a credential of the tenant.
+/// What rotation keeps of a credential of the tenant, and what it was obtained by.
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
-        "select identity_id, api_key_id, oauth_client_id, client_id, client_epoch, parent_jti is not null as delegated,
-             grant_type, scopes, audience, token_profile, user_id,
-             extract(epoch from expires_at - issued_at)::bigint as ttl_seconds,
-             revocation = '' and active_until > $4 as active
-         from credential_activity where account_id = $1 and project_id = $2 and jti = $3",
+        "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
+             c.parent_jti is not null as delegated, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
+             extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
+             c.revocation = '' and c.active_until > $4 as active,
+             k.replaced_at is not null as key_replaced, k.expires_at as key_expires_at, k.scopes as key_scopes,
+             p.id as key_policy_id, p.max_ttl_seconds as key_policy_ttl, p.allowed_grant_types as key_policy_grants,
+             p.allowed_scopes as key_policy_scopes, p.required_trust_level as key_policy_trust,
+             p.required_attestation as key_policy_attestation, p.max_delegation_depth as key_policy_depth,
+             p.is_active as key_policy_active, p.expires_at as key_policy_expires,
+             o.scopes as client_scopes, o.grant_types as client_grants
+         from credential_activity c
+         left join api_keys k on k.id = c.api_key_id
+         left join credential_policies p on p.id = k.credential_policy_id
+         left join oauth_clients o on o.id = c.oauth_client_id
+         where c.account_id = $1 and c.project_id = $2 and c.jti = $3",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)

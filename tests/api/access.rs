@@ -190,6 +190,7 @@ async fn a_key_without_the_scope_is_refused_on_every_route_and_the_log_says_so()
     let (id, _) = server.agent("fetcher").await;
     let key = server.admin_key(Some(("acme", "demo")), &["credentials:manager", "nhi:manager", "nhi"]).await;
     for (method, path, body) in routes(&id) {
+        server.app.clock.advance(Duration::seconds(1));
         let before = (server.everything().await, server.audited().await);
         let answer = server.call(method, &path).bearer(&key).body(&body).send().await.problem(403);
         assert_challenge(&answer, "insufficient_scope");

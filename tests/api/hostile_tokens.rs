@@ -3,11 +3,11 @@
 use chancery::kit::config::AdminAuth;
 use serde_json::json;
 
-use crate::forge::{Forgery, forgeries};
+use crate::bad_jwts::{Bad as Forgery, forgeries};
 use crate::server::{Answer, Server};
 
 /// Every admin route, below each of its mounts.
-const ADMIN: [(&str, &str); 8] = [
+const ADMIN: [(&str, &str); 26] = [
     ("POST", "/agents/register"),
     ("GET", "/agents/registry"),
     ("GET", "/agents/registry/{id}"),
@@ -16,7 +16,28 @@ const ADMIN: [(&str, &str); 8] = [
     ("POST", "/agents/registry/{id}/activate"),
     ("POST", "/agents/registry/{id}/deactivate"),
     ("POST", "/agents/registry/{id}/rotate-key"),
+    ("GET", "/credentials?identity_id={id}"),
+    ("POST", "/credentials/issue"),
+    ("GET", "/credentials/{id}"),
+    ("POST", "/credentials/{id}/revoke"),
+    ("POST", "/credentials/{id}/rotate"),
+    ("GET", "/oauth/clients"),
+    ("POST", "/oauth/clients"),
+    ("GET", "/oauth/clients/{id}"),
+    ("PATCH", "/oauth/clients/{id}"),
+    ("DELETE", "/oauth/clients/{id}"),
+    ("POST", "/oauth/clients/{id}/rotate-secret"),
+    ("POST", "/oauth/clients/{id}/revoke-tokens"),
+    ("POST", "/admin/oauth/revoke-by-pattern"),
+    ("GET", "/delegations/by-jti/{id}"),
+    ("GET", "/delegations/graph?identity_id={id}"),
+    ("GET", "/delegations/chains"),
+    ("GET", "/admin/may-act"),
+    ("POST", "/admin/may-act"),
 ];
+
+/// On how many of them each forgery is presented, in turn.
+const EACH: usize = 8;
 
 struct Stage {
     server: Server,
@@ -34,8 +55,10 @@ async fn stage(server: Server) -> Stage {
         server.token(registered.text_of("api_key")).await,
     );
     server.get("/agents/registry").bearer(&real).send().await.expect(200);
-    let forged = forgeries(&server, &real, &other).await;
-    assert!(forged.len() > 150);
+    // What no header can carry is for the places that take a parameter.
+    let mut forged = forgeries(&server.app, &real, &other);
+    forged.retain(|forgery| forgery.token.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+    assert!(forged.len() > 350);
     Stage { server, id: registered.body["identity"]["id"].as_str().unwrap().to_owned(), real, forged }
 }
 
@@ -67,66 +90,13 @@ impl Stage {
     }
 }
 
-#[tokio::test]
-async fn introspection_calls_every_forgery_inactive() {
-    let stage = stage(Server::new().await).await;
-    let before = state(&stage.server).await;
-    for forgery in &stage.forged {
-        let form = [("token", forgery.token.as_str())];
-        let by_form = stage.server.post("/oauth2/token/introspect").form(&form).send().await;
-        let body = json!({ "token": forgery.token });
-        let by_json = stage.server.post("/oauth2/token/introspect").json(body).send().await;
-        for answer in [by_form, by_json] {
-            assert_silent(&answer, forgery);
-            if forgery.what == "oversized" {
-                assert_eq!((answer.status.as_u16(), answer.text_of("error")), (400, "invalid_request"));
-            } else {
-                assert_eq!(answer.status, 200, "{}: {}", forgery.what, answer.text);
-                assert_eq!(answer.body, json!({ "active": false }), "{}", forgery.what);
-            }
-        }
-    }
-    stage.assert_unchanged(&before).await;
-}
-
-#[tokio::test]
-async fn revocation_of_a_forgery_does_not_end_the_real_token() {
-    let stage = stage(Server::new().await).await;
-    let before = state(&stage.server).await;
-    for forgery in &stage.forged {
-        let form = [("token", forgery.token.as_str())];
-        let answer = stage.server.post("/oauth2/token/revoke").form(&form).send().await;
-        assert_silent(&answer, forgery);
-        if forgery.what == "oversized" {
-            assert_eq!((answer.status.as_u16(), answer.text_of("error")), (400, "invalid_request"));
-        } else {
-            assert_eq!(answer.status, 200, "{}: {}", forgery.what, answer.text);
-            assert_eq!(answer.body, json!({ "revoked": true }), "{}", forgery.what);
-        }
-    }
-    stage.assert_unchanged(&before).await;
-}
-
-#[tokio::test]
-async fn forward_authentication_lets_no_forgery_pass() {
-    let stage = stage(Server::new().await).await;
-    let before = state(&stage.server).await;
-    for forgery in &stage.forged {
-        let answer = stage.server.get("/oauth2/token/verify").bearer(&forgery.token).send().await;
-        assert_eq!(answer.status, 401, "{}: {}", forgery.what, answer.text);
-        assert_eq!(answer.body, json!({ "error": "invalid_token" }), "{}", forgery.what);
-        assert_eq!(answer.header("x-forwarded-user"), "", "{}", forgery.what);
-        assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
-    }
-    stage.assert_unchanged(&before).await;
-}
-
-/// Presents every forgery on every admin route. In the open mode it must not pass for no credential at all.
+/// Presents every forgery on some admin routes, so that every route meets many. In the open mode it must not pass for no credential at all.
 async fn sweep(server: Server) {
     let stage = stage(server).await;
     let before = state(&stage.server).await;
+    let mut routes = ADMIN.iter().cycle();
     for forgery in &stage.forged {
-        for (method, path) in ADMIN {
+        for (method, path) in routes.by_ref().take(EACH) {
             for mount in ["", "/api/v1"] {
                 let path = format!("{mount}{}", path.replace("{id}", &stage.id));
                 let call = stage.server.admin(method, &path).bearer(&forgery.token);
@@ -166,7 +136,7 @@ async fn a_forgery_is_no_api_key_either() {
     for forgery in &stage.forged {
         let answer = stage.server.exchange(&forgery.token, "").await;
         assert_eq!(answer.status, 400, "{}", forgery.what);
-        let error = if forgery.what == "oversized" { "invalid_request" } else { "invalid_grant" };
+        let error = if forgery.token.len() > 16_384 { "invalid_request" } else { "invalid_grant" };
         assert_eq!(answer.text_of("error"), error, "{}", forgery.what);
         assert_silent(&answer, forgery);
     }

@@ -33,6 +33,8 @@ class Client:
         self.tokens = _Methods(self, self.plain.tokens)
         self.oauth_clients = _Methods(self, self.plain.oauth_clients)
         self.credentials = _Methods(self, self.plain.credentials)
+        self.credential_policies = _Methods(self, self.plain.credential_policies)
+        self.api_keys = _Methods(self, self.plain.api_keys)
         top = _Methods(self, self.plain)
         self.health, self.jwks = top.health, top.jwks
         self.whoami = self.plain.whoami

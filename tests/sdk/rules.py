@@ -9,6 +9,9 @@ from highflame.zeroid.types import (
     CredentialListResponse,
     CredentialRevokeResponse,
     DelegationChain,
+    APIKey,
+    APIKeyCreated,
+    CredentialPolicy,
     DelegationChainEdge,
     DelegationChainNode,
     HealthResponse,
@@ -43,11 +46,23 @@ MODELS = [
     ("POST", "/credentials/issue|" + CREDENTIAL + "/rotate", 201, IssueCredentialResponse),
     ("GET", r"/delegations/by-jti/[^/]+", 200, DelegationChain),
     ("POST", "/agents/self/public-key", 200, Agent),
+    ("POST", "/credential-policies", 201, CredentialPolicy),
+    ("(GET|PATCH)", "/credential-policies/[^/]+", 200, CredentialPolicy),
+    ("POST", "/api-keys", 201, APIKeyCreated),
+    ("GET", "/api-keys/[^/]+", 200, APIKey),
     ("POST", "/oauth2/token", 200, AccessToken),
     ("POST", "/oauth2/token/introspect", 200, TokenIntrospection),
     ("GET", "/health", 200, HealthResponse),
     ("GET", r"/\.well-known/jwks\.json", 200, JWKSResponse),
 ]
+
+
+# The lists: their path, the member that holds the items, the items' model and the numbers beside them.
+LISTS = {
+    "/agents/registry": ("agents", Agent, ("total", "limit", "offset")),
+    "/credential-policies": ("credential_policies", CredentialPolicy, ("total",)),
+    "/api-keys": ("keys", APIKey, ("total", "page", "limit")),
+}
 
 
 def check(exchange):
@@ -57,10 +72,12 @@ def check(exchange):
     assert "x-idempotency-key" not in exchange.request_headers, f"sent twice: {exchange}"
     if exchange.status >= 400:
         check_refusal(exchange)
-    elif exchange.method == "GET" and exchange.path == "/agents/registry":
+    elif exchange.method == "GET" and exchange.path in LISTS:
         check_page(exchange)
     elif exchange.method == "GET" and exchange.path == "/oauth/clients":
         check_clients(exchange)
+    elif exchange.status == 204:
+        assert exchange.body == b"", f"a body: {exchange}"
     elif exchange.status != 304 and (found := model_of(exchange)):
         check_model(found, exchange.json(), exchange)
     if exchange.path == "/oauth2/token":
@@ -87,13 +104,14 @@ def check_refusal(exchange):
 
 
 def check_page(exchange):
-    """A list of agents, with how many there are in all."""
+    """A list, with how many there are in all."""
+    member, model, numbers = LISTS[exchange.path]
     body = exchange.json()
-    assert isinstance(body["agents"], list), f"no list: {exchange}"
-    for name in ("total", "limit", "offset"):
+    assert isinstance(body[member], list), f"no list: {exchange}"
+    for name in numbers:
         assert type(body[name]) is int, f"{name} is no integer: {exchange}"
-    for agent in body["agents"]:
-        check_model(Agent, agent, exchange)
+    for item in body[member]:
+        check_model(model, item, exchange)
 
 
 def check_clients(exchange):
@@ -127,6 +145,8 @@ def check_model(model, raw, exchange):
         check_chain(raw, exchange)
     elif model is TokenIntrospection and not raw["active"]:
         assert raw == {"active": False}, f"says more than inactive: {exchange}"
+    elif model is APIKey:
+        assert not {"key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
     elif model is JWKSResponse:
         check_keys(raw["keys"], exchange)
 

@@ -21,6 +21,27 @@ FULL = {
     "allowed_scopes": ["data:read"],
     "expires_at": "2999-01-01T00:00:00.123456789+02:00",
 }
+POLICY = {
+    "description": "For the field.",
+    "max_ttl_seconds": 60,
+    "allowed_grant_types": ["api_key"],
+    "allowed_scopes": ["data:read"],
+    "required_trust_level": "first_party",
+    "required_attestation": "software",
+    "max_delegation_depth": 3,
+    "source": "tests",
+    "source_key": "field",
+    "expires_at": "2999-01-01T00:00:00Z",
+}
+KEY = {
+    "description": "For the pipeline.",
+    "scopes": ["data:read"],
+    "environment": "test",
+    "expires_in_days": 7,
+    "metadata": {"note": None},
+    "ip_allowlist": ["10.0.0.0/8"],
+    "product": "search",
+}
 
 
 def test_the_rules_find_nulls():
@@ -72,6 +93,14 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     admin("PATCH", client, json={})
     assert admin("POST", client + "/rotate-secret")["client_secret"] != made["client_secret"]
     assert admin("DELETE", client) == {"deleted": True, "id": made["client"]["id"]}
+    more = POLICY if fields else {}
+    policy = f"/credential-policies/{admin('POST', '/credential-policies', json={'name': 'field', **more})['id']}"
+    admin("PATCH", policy, json={})
+    assert admin("GET", "/credential-policies")["credential_policies"][0] == admin("GET", policy)
+    key = f"/api-keys/{admin('POST', '/api-keys', json={'name': 'ci', **(KEY if fields else {})})['id']}"
+    assert admin("GET", "/api-keys")["keys"][0] == admin("GET", key)
+    admin("POST", key + "/revoke")
+    assert admin("GET", key)["state"] == "revoked"
     raw.get("/health")
     raw.get("/.well-known/jwks.json")
 

@@ -1,5 +1,7 @@
 //! A P-256 key of an agent or client, and the assertions that it signs.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
@@ -11,14 +13,15 @@ use serde_json::{Value, json};
 use crate::server::ISSUER;
 
 /// A key pair.
+#[derive(Clone)]
 pub struct Signer {
-    pair: EcdsaKeyPair,
+    pair: Arc<EcdsaKeyPair>,
 }
 
 impl Signer {
     /// A new key.
     pub fn new() -> Self {
-        Self { pair: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap() }
+        Self { pair: Arc::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()) }
     }
 
     fn public(&self) -> p256::PublicKey {

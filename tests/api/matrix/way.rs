@@ -1,0 +1,167 @@
+//! The ways by which a credential comes to be. A new grant is a new way: the compiler then asks for its cells.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::scene::{Proof, Scene};
+use crate::party::{JWT_BEARER, TOKEN_EXCHANGE};
+use crate::server::{Answer, Server};
+
+/// A way to a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `api_key`.
+    ApiKey,
+    /// `api_key` beside a client that authenticates.
+    ApiKeyNamed,
+    /// `client_credentials`, the secret in the header.
+    SecretBasic,
+    /// `client_credentials`, the secret in the body.
+    SecretPost,
+    /// `client_credentials` by an assertion that a key of the client's own signed.
+    ClientKey,
+    /// `client_credentials` by an assertion that the key of the client's agent signed.
+    AgentKey,
+    /// `jwt_bearer`.
+    JwtBearer,
+    /// `token_exchange` with an assertion of the actor.
+    Actor,
+    /// `token_exchange` by a client that a may-act grant lets act.
+    MayAct,
+    /// `token_exchange` by a client of a token of its own.
+    Own,
+    /// An administrator's `/credentials/issue`.
+    Issue,
+    /// An administrator's `/credentials/{id}/rotate` of what an API key obtained.
+    RotateKeys,
+    /// The same of what a client obtained.
+    RotateClients,
+}
+
+/// What a credential may rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Tenant,
+    Agent,
+    Client,
+    ApiKey,
+    Policy,
+    KeyPolicy,
+    Parent,
+    MayAct,
+}
+
+impl Way {
+    pub const ALL: [Self; 13] = [
+        Self::ApiKey,
+        Self::ApiKeyNamed,
+        Self::SecretBasic,
+        Self::SecretPost,
+        Self::ClientKey,
+        Self::AgentKey,
+        Self::JwtBearer,
+        Self::Actor,
+        Self::MayAct,
+        Self::Own,
+        Self::Issue,
+        Self::RotateKeys,
+        Self::RotateClients,
+    ];
+
+    /// The grant on the wire; `None` for an administrator's way.
+    pub fn grant(self) -> Option<&'static str> {
+        match self {
+            Self::ApiKey | Self::ApiKeyNamed => Some("api_key"),
+            Self::SecretBasic | Self::SecretPost | Self::ClientKey | Self::AgentKey => {
+                Some("client_credentials")
+            }
+            Self::JwtBearer => Some(JWT_BEARER),
+            Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
+            Self::Issue | Self::RotateKeys | Self::RotateClients => None,
+        }
+    }
+
+    /// How the client of the request proves itself; `None` where there is none.
+    pub fn proof(self) -> Option<Proof> {
+        match self {
+            Self::SecretBasic => Some(Proof::Basic),
+            Self::ApiKeyNamed | Self::SecretPost | Self::MayAct | Self::Own => Some(Proof::Post),
+            Self::ClientKey => Some(Proof::ClientKey),
+            Self::AgentKey => Some(Proof::AgentKey),
+            _ => None,
+        }
+    }
+
+    pub fn is_exchange(self) -> bool {
+        matches!(self, Self::Actor | Self::MayAct | Self::Own)
+    }
+
+    pub fn is_rotation(self) -> bool {
+        matches!(self, Self::RotateKeys | Self::RotateClients)
+    }
+
+    pub fn rests_on(self, part: Part) -> bool {
+        match part {
+            Part::Tenant | Part::Agent | Part::Policy => true,
+            Part::Client => self.proof().is_some() || self == Self::RotateClients,
+            Part::ApiKey | Part::KeyPolicy => {
+                matches!(self, Self::ApiKey | Self::ApiKeyNamed | Self::RotateKeys)
+            }
+            Part::Parent => self.is_exchange(),
+            Part::MayAct => self == Self::MayAct,
+        }
+    }
+
+    /// As whom the audit log knows whoever asks, once he has proved himself.
+    pub fn principal(self) -> &'static str {
+        match self {
+            Self::ApiKey | Self::ApiKeyNamed => "api_key",
+            Self::JwtBearer | Self::Actor => "agent",
+            Self::Issue | Self::RotateKeys | Self::RotateClients => "open",
+            _ => "client",
+        }
+    }
+
+    /// Asks for a credential with the scope `a`.
+    pub async fn ask(self, server: &Server, scene: &mut Scene) -> Answer {
+        match self {
+            Self::Issue => {
+                let body = json!({ "identity_id": scene.agent.id, "scopes": ["a"] });
+                server.admin("POST", "/credentials/issue").json(body).send().await
+            }
+            Self::RotateKeys | Self::RotateClients => {
+                let path = format!("/credentials/{}/rotate", scene.credential);
+                let answer = server.admin("POST", &path).send().await;
+                if answer.status == StatusCode::CREATED {
+                    answer.body["credential"]["id"].as_str().unwrap().clone_into(&mut scene.credential);
+                }
+                answer
+            }
+            _ => {
+                let form = self.form(server, scene);
+                let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let call = server.post("/oauth2/token").form(&form);
+                match scene.authorization() {
+                    Some(basic) => call.with("Authorization", &basic).send().await,
+                    None => call.send().await,
+                }
+            }
+        }
+    }
+
+    fn form(self, server: &Server, scene: &Scene) -> Vec<(&'static str, String)> {
+        let mut form = vec![("grant_type", self.grant().unwrap_or_default().to_owned())];
+        form.push(("scope", "a".to_owned()));
+        form.extend(scene.authentication(server));
+        match self {
+            Self::ApiKey | Self::ApiKeyNamed => form.push(("api_key", scene.api_key.clone())),
+            Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
+            Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
+            _ => {}
+        }
+        if self.is_exchange() {
+            form.push(("subject_token", scene.subject.clone()));
+        }
+        form
+    }
+}
