@@ -117,7 +117,7 @@ async fn cascade(pair: &Pair, end: End, (round, below): (usize, i64)) -> (Tally,
     assert!(one.standing(&tree).await.is_empty(), "{end:?}: something in the tree stands");
     assert!(standing_beside.is_subset(&two.standing(&others).await), "{end:?}: something beside ended");
     assert_eq!(rows_beside(one, &tree, &known).await, text_beside, "{end:?}: rows beside the tree changed");
-    let partial = tell_under_kills(pair).await;
+    let partial = Box::pin(tell_under_kills(pair)).await;
     let news: Set = told(two).await.difference(&told_before).copied().collect();
     let of_known: Set = news.intersection(&known).copied().collect();
     assert_eq!(of_known, ending, "{end:?}: events tell of what the dry run named");
@@ -133,7 +133,7 @@ async fn a_tree_of_ten_thousand_ends_at_once_while_exchanges_go_on() {
     for round in 0..many {
         // The short form grows one tree to its full size.
         let below = if round == 0 || many > ENDS.len() { 10_000 } else { 1000 };
-        let (tally, partial) = cascade(&pair, ENDS[round % ENDS.len()], (round, below)).await;
+        let (tally, partial) = Box::pin(cascade(&pair, ENDS[round % ENDS.len()], (round, below))).await;
         total.add(tally);
         kills += partial;
     }
