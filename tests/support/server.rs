@@ -203,12 +203,15 @@ impl Server {
         access::create(&self.app, new).await.unwrap().expose().to_owned()
     }
 
-    /// The audit rows as (action, outcome, actor type, target id), oldest first.
+    /// The audit rows as (action, outcome, actor type, target id), oldest first. By the transaction that wrote them: a
+    /// short row may be put into a page before the last one.
     pub async fn audit(&self) -> Vec<(String, String, String, String)> {
-        sqlx::query_as("select action, outcome, actor_type, target_id from audit_events order by ctid")
-            .fetch_all(&self.app.db)
-            .await
-            .unwrap()
+        sqlx::query_as(
+            "select action, outcome, actor_type, target_id from audit_events order by xmin::text::bigint, ctid",
+        )
+        .fetch_all(&self.app.db)
+        .await
+        .unwrap()
     }
 
     /// The number of rows that the query counts.
