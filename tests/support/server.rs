@@ -203,11 +203,11 @@ impl Server {
         access::create(&self.app, new).await.unwrap().expose().to_owned()
     }
 
-    /// The audit rows as (action, outcome, actor type, target id), oldest first. Of those at one moment the order is sure
-    /// only while they fit on a page of the table: move the clock between many.
+    /// The audit rows as (action, outcome, actor type, target id), oldest first. By the transaction that wrote them: a
+    /// short row may be put into a page before the last one.
     pub async fn audit(&self) -> Vec<(String, String, String, String)> {
         sqlx::query_as(
-            "select action, outcome, actor_type, target_id from audit_events order by occurred_at, ctid",
+            "select action, outcome, actor_type, target_id from audit_events order by xmin::text::bigint, ctid",
         )
         .fetch_all(&self.app.db)
         .await

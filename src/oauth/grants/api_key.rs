@@ -2,7 +2,7 @@
 
 use super::{Denial, Principal, Request};
 use crate::access;
-use crate::access::scope::{Scopes, intersect, narrow};
+use crate::access::scope::{Scopes, intersect};
 use crate::api_keys::{self, Evidence};
 use crate::kit::config::Networks;
 use crate::kit::cx::Origin;
@@ -38,14 +38,11 @@ fn decide(request: &Request<'_>, evidence: Evidence) -> Result<Grant> {
     check_network(&evidence, request.from)?;
     evidence.check_policies()?;
     let holding = evidence.holding.ok_or_else(invalid)?;
-    let layers = [
-        Scopes::ceiling(evidence.key_scopes),
-        evidence.key_policy.as_ref().and_then(Policy::ceiling),
-        request.client_ceiling(),
-    ];
-    let ceiling = intersect(layers.into_iter().chain(holding.ceilings()));
+    let layers =
+        [Scopes::ceiling(evidence.key_scopes), evidence.key_policy.as_ref().and_then(Policy::ceiling)];
+    let own = intersect(layers.into_iter().chain(holding.ceilings()));
     Ok(Grant {
-        scopes: narrow(&request.scopes, ceiling)?,
+        scopes: request.narrow(own)?,
         key_policy: evidence.key_policy,
         not_after: evidence.key_expires_at,
         api_key_id: Some(evidence.key_id),

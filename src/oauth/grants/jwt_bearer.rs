@@ -2,7 +2,7 @@
 
 use super::{Denial, Principal, Request, flawed, verify_assertion};
 use crate::access;
-use crate::access::scope::{intersect, narrow};
+use crate::access::scope::intersect;
 use crate::agents;
 use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
@@ -37,8 +37,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     };
     let holding = holding.ok_or_else(|| refuse(Kind::InvalidGrant, "unknown agent"))?;
     let principal = Principal { tenant: holding.tenant.clone(), kind: "agent", id: uri.to_owned() };
-    let ceiling = intersect([request.client_ceiling()].into_iter().chain(holding.ceilings()));
-    match narrow(&request.scopes, ceiling) {
+    match request.narrow(intersect(holding.ceilings())) {
         Ok(scopes) => {
             let root = Grant::root(app, NAME, holding);
             Ok((Grant { scopes, artefacts: vec![artefact], ..root }, principal))

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::way::Way;
 use crate::party::{Party, Program};
@@ -268,10 +268,5 @@ impl Server {
     /// Puts an agent of acme/demo to sleep.
     pub async fn suspend(&self, id: &str) {
         self.patch(id, json!({ "status": "suspended" })).await.expect(200);
-    }
-
-    /// Changes a client of acme/demo.
-    pub async fn change_client(&self, id: &str, body: Value) {
-        self.admin("PATCH", &format!("/oauth/clients/{id}")).json(body).send().await.expect(200);
     }
 }

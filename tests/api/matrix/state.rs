@@ -233,14 +233,18 @@ impl State {
         let Some(caller) = &mut scene.caller else { return };
         let id = &caller.id;
         match self {
-            S::ClientInactive => server.change_client(id, json!({ "is_active": false })).await,
+            S::ClientInactive => {
+                server.patch_client(id, json!({ "is_active": false })).await.expect(200);
+            }
             S::ClientDeleted => {
                 server.admin("DELETE", &format!("/oauth/clients/{id}")).send().await.expect(200);
             }
             S::ClientWithoutGrant => {
-                server.change_client(id, json!({ "grant_types": ["refresh_token"] })).await;
+                server.patch_client(id, json!({ "grant_types": ["refresh_token"] })).await.expect(200);
             }
-            S::ClientWithoutScopes => server.change_client(id, json!({ "scopes": [] })).await,
+            S::ClientWithoutScopes => {
+                server.patch_client(id, json!({ "scopes": [] })).await.expect(200);
+            }
             S::ClientPublic => {
                 caller.proof = Proof::Nothing;
                 server
@@ -257,7 +261,7 @@ impl State {
             _ => match caller.proof {
                 Proof::ClientKey => {
                     let keys = json!({ "keys": [caller.other.jwk()] });
-                    server.change_client(id, json!({ "jwks": keys })).await;
+                    server.patch_client(id, json!({ "jwks": keys })).await.expect(200);
                 }
                 Proof::AgentKey => {
                     let key = json!({ "public_key_pem": caller.other.pem() });
@@ -322,7 +326,9 @@ impl State {
             }
             S::ParentAgentSuspended => server.suspend(&holder).await,
             S::ParentAgentDeactivated => drop(server.act(&holder, "deactivate").await.expect(200)),
-            S::ParentClientInactive => server.change_client(client, json!({ "is_active": false })).await,
+            S::ParentClientInactive => {
+                server.patch_client(client, json!({ "is_active": false })).await.expect(200);
+            }
             S::ParentClientRevoked => {
                 let path = format!("/oauth/clients/{client}/revoke-tokens");
                 server.admin("POST", &path).send().await.expect(200);

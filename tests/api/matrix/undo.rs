@@ -88,7 +88,7 @@ impl State {
         match self {
             // Its earlier tokens stay dead: the one to be rotated, and the one to be exchanged if it is its own.
             S::ClientInactive => {
-                server.change_client(&caller.id, json!({ "is_active": true })).await;
+                server.patch_client(&caller.id, json!({ "is_active": true })).await.expect(200);
                 if way == Way::Own || way == Way::RotateClients {
                     return After::StaysOver;
                 }
@@ -103,10 +103,10 @@ impl State {
             }
             S::ClientWithoutGrant => {
                 let grants = json!(["client_credentials", "api_key", "token_exchange"]);
-                server.change_client(&caller.id, json!({ "grant_types": grants })).await;
+                server.patch_client(&caller.id, json!({ "grant_types": grants })).await.expect(200);
             }
             S::ClientWithoutScopes => {
-                server.change_client(&caller.id, json!({ "scopes": ["a", "b"] })).await;
+                server.patch_client(&caller.id, json!({ "scopes": ["a", "b"] })).await.expect(200);
             }
             _ => return After::NoWayBack,
         }
@@ -138,7 +138,8 @@ impl State {
                 After::StaysOver
             }
             S::ParentClientInactive => {
-                server.change_client(scene.subject_client(), json!({ "is_active": true })).await;
+                let client = scene.subject_client();
+                server.patch_client(client, json!({ "is_active": true })).await.expect(200);
                 After::StaysOver
             }
             // A new token of the same client is another one.
