@@ -152,7 +152,7 @@ async fn keys_that_ended_with_their_agent_say_why_and_are_over() {
     chancery::agents::worker::expire(&server.app).await.unwrap();
     let path = format!("/api-keys?application_id={}", brief.body["identity"]["id"].as_str().unwrap());
     let ended = server.admin("GET", &path).send().await.expect(200).body["keys"][0].clone();
-    assert_eq!((&ended["state"], &ended["revoke_reason"]), (&json!("revoked"), &json!("identity_expired")));
+    assert_eq!((&ended["state"], &ended["revoke_reason"]), (&json!("revoked"), &json!("expired")));
 }
 
 #[tokio::test]

@@ -289,7 +289,7 @@ async fn uses_are_shown_when_they_were_written() {
     chancery::api_keys::flush(&server.app).await.unwrap();
     let read = server.read_key(made.text_of("id")).await;
     assert_eq!((&read["usage_count"], &read["last_used_ip"]), (&json!(3), &json!("127.0.0.1")));
-    assert_eq!(read["last_used_at"], "2026-12-01T12:00:05Z");
+    assert_eq!(read["last_used_at"], "2026-12-01T12:00:05.123456Z");
 }
 
 #[tokio::test]

@@ -15,9 +15,7 @@ use crate::standing::{Standing, settle, standing};
 use crate::world::{End, Fate, WAYS, World};
 
 /// Callers for each way to a token.
-const CALLERS: usize = 3;
-
-const ROUNDS: usize = 8;
+const CALLERS: usize = 2;
 
 /// Where the revocation is: not sent, sent, answered.
 const BEFORE: u8 = 0;
@@ -38,7 +36,8 @@ impl Outcome {
     }
 }
 
-struct Race {
+/// Callers at both servers and one who revokes.
+pub struct Race {
     servers: [Arc<Server>; 2],
     world: World,
     end: End,
@@ -49,14 +48,46 @@ struct Race {
 
 /// How many tokens were issued: before the revocation, beside it, and after it; and what was refused.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tally {
+pub struct Tally {
     before: usize,
-    beside: usize,
+    pub beside: usize,
     after: usize,
     refused: usize,
 }
 
+impl Tally {
+    /// Adds those of another race.
+    pub fn add(&mut self, other: Self) {
+        self.before += other.before;
+        self.beside += other.beside;
+        self.after += other.after;
+        self.refused += other.refused;
+    }
+}
+
 impl Race {
+    /// Runs it to the end; look at the outcomes with `check`.
+    pub async fn run(pair: &Pair, world: World, end: End, round: usize) -> Self {
+        let race = Arc::new(Self {
+            servers: [pair.one.clone(), pair.two.clone()],
+            world,
+            end,
+            moment: AtomicU8::new(BEFORE),
+            outcomes: Mutex::default(),
+            issued: Semaphore::new(0),
+        });
+        let issuers = (0..CALLERS * WAYS.len()).map(|number| {
+            let race = race.clone();
+            Box::pin(async move { race.issue(number).await }) as Pin<Box<dyn Future<Output = ()> + Send>>
+        });
+        let striker = race.clone();
+        let answers = u32::try_from(1 + round * 7 % 30).unwrap();
+        let strike: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { striker.revoke(answers, round).await });
+        at_once(issuers.chain([strike])).await;
+        Arc::into_inner(race).unwrap()
+    }
+
     fn server(&self, number: usize) -> &Server {
         &self.servers[number % 2]
     }
@@ -101,28 +132,12 @@ impl Race {
 
 async fn race(pair: &Pair, end: End, round: usize) -> Tally {
     let world = World::new(pair, &format!("{end:?}-{round}").to_lowercase()).await;
-    let race = Arc::new(Race {
-        servers: [pair.one.clone(), pair.two.clone()],
-        world,
-        end,
-        moment: AtomicU8::new(BEFORE),
-        outcomes: Mutex::default(),
-        issued: Semaphore::new(0),
-    });
-    let issuers = (0..CALLERS * WAYS.len()).map(|number| {
-        let race = race.clone();
-        Box::pin(async move { race.issue(number).await }) as Pin<Box<dyn Future<Output = ()> + Send>>
-    });
-    let striker = race.clone();
-    let answers = u32::try_from(1 + round * 7 % 30).unwrap();
-    let strike: Pin<Box<dyn Future<Output = ()> + Send>> =
-        Box::pin(async move { striker.revoke(answers, round).await });
-    at_once(issuers.chain([strike])).await;
-    let race = Arc::into_inner(race).unwrap();
+    let race = Race::run(pair, world, end, round).await;
     check(pair, race).await
 }
 
-async fn check(pair: &Pair, race: Race) -> Tally {
+/// Requires that every token stands as it must, and that listeners were told of its end.
+pub async fn check(pair: &Pair, race: Race) -> Tally {
     let mut tally = Tally::default();
     let outcomes = race.outcomes.into_inner().unwrap();
     let tokens: Vec<String> = outcomes.iter().filter_map(Outcome::token).map(str::to_owned).collect();
@@ -167,12 +182,8 @@ async fn check(pair: &Pair, race: Race) -> Tally {
 async fn races(ends: &[End]) {
     let pair = Pair::new().await;
     let mut total = Tally::default();
-    for round in 0..rounds(ROUNDS) {
-        let tally = race(&pair, ends[round % ends.len()], round).await;
-        total.before += tally.before;
-        total.beside += tally.beside;
-        total.after += tally.after;
-        total.refused += tally.refused;
+    for round in 0..rounds(2 * ends.len()) {
+        total.add(race(&pair, ends[round % ends.len()], round).await);
     }
     println!("{ends:?}: {total:?}");
     let mut fates = ends.iter().flat_map(|end| end.fates());

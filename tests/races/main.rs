@@ -13,6 +13,7 @@ mod server;
 #[path = "../support/signer.rs"]
 mod signer;
 
+mod cascade;
 mod issuing;
 mod mixed;
 mod once;
@@ -20,4 +21,5 @@ mod pair;
 mod sleeping;
 mod staged;
 mod standing;
+mod tree;
 mod world;

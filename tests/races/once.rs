@@ -13,7 +13,7 @@ use crate::signer::{Signer, assertion_claims, header, with};
 
 const CALLERS: usize = 50;
 
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 7;
 
 const BY_ASSERTION: (&str, &str) =
     ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");

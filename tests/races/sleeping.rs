@@ -17,7 +17,7 @@ use crate::world::{WAYS, World};
 /// Callers for each way to a token.
 const CALLERS: usize = 2;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// How often the agent is suspended in one round.
 const NAPS: usize = 3;
