@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test crash rolling long load check setup
+.PHONY: run test crash rolling races long load check setup
 
 run: setup
 	cargo run
@@ -20,9 +20,15 @@ crash: setup
 rolling: setup
 	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-12} cargo test --test rolling -- --nocapture
 
+# The long form of the races on two servers over one database: a thousand rounds of each.
+races: setup
+	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-1000} cargo test --release --test races -- --nocapture --test-threads 1
+
 # Ten thousand idle connections, and slow clients where slowhttptest is installed. Compares times: wants a quiet machine.
+# The races come after it.
 long: setup
 	cargo test --release --test idle -- --ignored --nocapture --test-threads 1
+	$(MAKE) races
 
 # What the server can do on this machine, beside what its parts can do; docs/performance.md explains the table.
 load: setup

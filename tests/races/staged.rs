@@ -36,6 +36,18 @@ async fn until_waiting(pair: &Pair, many: i64) {
     tokio::time::timeout(std::time::Duration::from_secs(30), wait).await.unwrap();
 }
 
+/// Waits until both servers' writing waits for a lock and nobody else is at work, which means that the callers have decided.
+/// One who is late to think so decides after the mark, and is refused.
+async fn until_decided(pair: &Pair) {
+    until_waiting(pair, 2).await;
+    let busy = "select count(*) from pg_stat_activity where datname = current_database()
+                and pid <> pg_backend_pid() and state = 'active' and wait_event_type is distinct from 'Lock'";
+    let mut quiet = 0;
+    while quiet < 30 {
+        quiet = if pair.one.count(busy).await == 0 { quiet + 1 } else { 0 };
+    }
+}
+
 /// Starts a request in a task of its own.
 fn start<C>(call: impl FnOnce() -> C) -> JoinHandle<Answer>
 where
@@ -44,8 +56,14 @@ where
     tokio::spawn(call())
 }
 
-/// Lets every one of the ways decide, holds what they write by a lock on `table`, brings about the end, lets go.
-async fn decided_before_written_after(pair: &Pair, end: End, table: &str, ways: &[usize]) {
+/// Lets callers of the ways decide, holds what they write by a lock on `table`, brings about the end, lets go. Answers
+/// how many tokens of each way were born inactive.
+async fn decided_before_written_after(
+    pair: &Pair,
+    end: End,
+    table: &str,
+    ways: &[usize],
+) -> [usize; WAYS.len()] {
     let world = Arc::new(World::new(pair, &format!("{end:?}").to_lowercase()).await);
     let held = hold(pair, format!("lock table {table} in share mode")).await;
     let issue = |number: usize| {
@@ -54,20 +72,36 @@ async fn decided_before_written_after(pair: &Pair, end: End, table: &str, ways: 
         start(|| async move { world.issue(&server, way).await })
     };
     let tasks: Vec<_> = (0..CALLERS * ways.len()).map(issue).collect();
-    until_waiting(pair, i64::try_from(tasks.len()).unwrap()).await;
+    until_decided(pair).await;
     end.strike(&pair.two, &world).await;
     held.rollback().await.unwrap();
-    let mut tokens = Vec::new();
-    for task in tasks {
-        tokens.push(task.await.unwrap().token());
+    let (mut tokens, mut ways_of) = (Vec::new(), Vec::new());
+    for (number, task) in tasks.into_iter().enumerate() {
+        let (way, answer) = (ways[number % ways.len()], task.await.unwrap());
+        if answer.status.is_success() || end.fates()[way] != Fate::Ended {
+            tokens.push(answer.token());
+            ways_of.push(way);
+        }
     }
     settle(pair).await;
-    for (number, Standing { active, told, .. }) in standing(pair, &tokens).await.into_iter().enumerate() {
-        let way = ways[number % ways.len()];
-        let stands = end.fates()[way] == Fate::Stands;
-        assert_eq!(active, stands, "{end:?} {:?}", WAYS[way]);
+    let mut born_inactive = [0; WAYS.len()];
+    for (way, Standing { active, of_this_epoch, told }) in
+        ways_of.into_iter().zip(standing(pair, &tokens).await)
+    {
+        let expected = match end.fates()[way] {
+            Fate::Stands => true,
+            Fate::Renewed => of_this_epoch,
+            Fate::Ended => false,
+        };
+        assert_eq!(active, expected, "{end:?} {:?}", WAYS[way]);
         assert!(told <= i64::from(!active), "{end:?} {:?}", WAYS[way]);
+        born_inactive[way] += usize::from(!active);
     }
+    issue_afterwards(pair, end, &world, ways).await;
+    born_inactive
+}
+
+async fn issue_afterwards(pair: &Pair, end: End, world: &World, ways: &[usize]) {
     for way in ways {
         let answer = world.issue(&pair.one, WAYS[*way]).await;
         if end.fates()[*way] == Fate::Ended {
@@ -82,24 +116,31 @@ async fn decided_before_written_after(pair: &Pair, end: End, table: &str, ways: 
 async fn what_was_decided_before_a_mark_and_written_after_it_is_born_inactive() {
     let pair = Pair::new().await;
     let all: Vec<usize> = (0..WAYS.len()).collect();
-    for end in [
-        End::Key,
-        End::ClientTokens,
-        End::Pattern,
-        End::ClientInactive,
-        End::ClientDeleted,
-        End::Deactivated,
-        End::Deleted,
-        End::Offboarded,
-        End::TokensOfAgent,
-    ] {
-        decided_before_written_after(&pair, end, "credentials", &all).await;
-    }
-    // A mark on a token is a write to the same table, so those wait that use up an assertion.
+    // A mark on a token is a write to the table of credentials, so there those wait that use up an assertion.
     let by_assertion = [Way::Assertion, Way::Delegated, Way::Deeper, Way::Acting].map(|way| way as usize);
-    for end in [End::Token, End::Credential, End::Middle] {
-        decided_before_written_after(&pair, end, "used_once", &by_assertion).await;
+    let mut born_inactive = [0; WAYS.len()];
+    for (end, table, ways) in [
+        (End::Key, "credentials", &all[..]),
+        (End::ClientTokens, "credentials", &all),
+        (End::Pattern, "credentials", &all),
+        (End::ClientInactive, "credentials", &all),
+        (End::ClientDeleted, "credentials", &all),
+        (End::Deactivated, "credentials", &all),
+        (End::Deleted, "credentials", &all),
+        (End::Offboarded, "credentials", &all),
+        (End::TokensOfAgent, "credentials", &all),
+        (End::Token, "used_once", &by_assertion),
+        (End::Credential, "used_once", &by_assertion),
+        (End::Middle, "used_once", &by_assertion),
+    ] {
+        let more = decided_before_written_after(&pair, end, table, ways).await;
+        assert!(more.iter().sum::<usize>() > 0, "{end:?}: nobody had decided before the mark");
+        for (all, more) in born_inactive.iter_mut().zip(more) {
+            *all += more;
+        }
     }
+    println!("born inactive, by way: {born_inactive:?}");
+    assert!(!born_inactive.contains(&0), "{born_inactive:?}");
 }
 
 /// The mark's request comes in and waits for its row; a second later tokens are issued; then the mark is committed.
