@@ -67,11 +67,17 @@ async fn rfc6749_s2_3_one_way_at_a_time() {
     server.post("/oauth2/token").json(body).send().await.expect(200);
 }
 
+/// A byte as a form escapes it.
+fn escape(byte: u8) -> [char; 3] {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap().to_ascii_uppercase();
+    ['%', digit(byte >> 4), digit(byte & 15)]
+}
+
 #[tokio::test]
 async fn rfc6749_s2_3_1_id_and_secret_are_form_encoded_within_basic() {
     let server = Server::new().await;
     let client = bound(&server, "svc:one", json!({})).await;
-    let escaped: String = client.secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let escaped: String = client.secret.bytes().flat_map(escape).collect();
     for good in [
         basic("svc%3Aone", &client.secret),
         basic("svc%3aone", &escaped),

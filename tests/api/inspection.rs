@@ -127,6 +127,7 @@ impl Stage {
 }
 
 /// Every client by every token: who sees it is told all of it, others learn and change nothing.
+#[expect(clippy::print_stdout, reason = "prints how many cells there are")]
 async fn table(stage: &Stage, server: &Server) {
     let mut cells = 0;
     for (row, (what, seen_by)) in TOKENS.iter().enumerate() {
