@@ -113,20 +113,37 @@ fn the_table_of_errors_has_every_kind() {
     assert_same("docs/errors.md", &named, &kinds);
 }
 
-#[test]
-fn the_tour_of_the_readme_works_when_pasted() {
-    let server = tour::Server::start();
-    let output = tour::run(&server, "sh tour", None);
-    let order = ["planner-", "\"data:read\"", "\"active\":true", "HTTP/1.1 200", "{\"revoked\":true}"];
-    let order = order.into_iter().chain(["{\"active\":false}", "deactivated", "invalid_grant"]);
-    let mut rest = output.as_str();
+/// Each of the texts comes in the output, after the one before it.
+#[track_caller]
+fn assert_in_order(output: &str, order: &[&str]) {
+    let mut rest = output;
     for expected in order {
         let Some((_, after)) = rest.split_once(expected) else { panic!("no {expected:?} in:\n{output}") };
         rest = after;
     }
+}
+
+#[test]
+fn the_tours_work_when_pasted() {
+    let server = tour::Server::start();
+    let output = tour::run(&server, "README.md", "sh tour", None);
+    let order = ["planner-", "\"data:read\"", "\"active\":true", "HTTP/1.1 200", "{\"revoked\":true}"];
+    assert_in_order(&output, &order);
+    assert_in_order(&output, &["{\"active\":false}", "deactivated", "invalid_grant"]);
     let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("sdk-venv/bin");
     if environment.join("python").exists() {
-        let output = tour::run(&server, "sh tour sdk", Some(&environment));
-        assert!(output.contains("spiffe://") && output.contains("False"), "{output}");
+        let output = tour::run(&server, "README.md", "sh tour sdk", Some(&environment));
+        assert_in_order(&output, &["spiffe://", "False"]);
     }
+    let output = tour::run(&server, "docs/delegation.md", "sh tour", None);
+    let hops = [
+        "\"access_denied\"",
+        "\"max_hops\":1",
+        "/planner-",
+        "\"delegation_depth\":1",
+        "\"scope\":\"data:read\"",
+    ];
+    let more =
+        ["/fetcher-", "\"delegation_depth\":2", "\"nodes\":", "{\"revoked\":true}", "{\"active\":false}"];
+    assert_in_order(&output, &[hops, more].concat());
 }

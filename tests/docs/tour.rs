@@ -1,4 +1,4 @@
-//! The README's fenced blocks with a mark, pasted into a shell beside a server of their own.
+//! A page's fenced blocks with a mark, pasted into a shell beside a server of their own.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use super::{read, root};
 
-/// Where the README expects the server.
-const README_SAYS: &str = "http://127.0.0.1:8899";
+/// Where pages expect the server.
+const PAGES_SAY: &str = "http://127.0.0.1:8899";
 
 /// A development server with a database of its own; dropping it stops both.
 pub(crate) struct Server {
@@ -56,10 +56,11 @@ impl Drop for Server {
     }
 }
 
-/// Pastes all blocks with this mark into one shell, with `path` before the search path, and gives back what they print.
-pub(crate) fn run(server: &Server, mark: &str, path: Option<&Path>) -> String {
-    let script = blocks(&read("README.md"), mark).replace(README_SAYS, &server.url);
-    assert!(!script.is_empty(), "README.md has no block marked {mark:?}");
+/// Pastes all blocks of a page with this mark into one shell, with `path` before the search path, and gives back what they
+/// print.
+pub(crate) fn run(server: &Server, page: &str, mark: &str, path: Option<&Path>) -> String {
+    let script = blocks(&read(page), mark).replace(PAGES_SAY, &server.url);
+    assert!(!script.is_empty(), "{page} has no block marked {mark:?}");
     let mut search = std::env::var_os("PATH").unwrap_or_default();
     if let Some(path) = path {
         search = std::env::join_paths([path.to_owned()].into_iter().chain(std::env::split_paths(&search)))
