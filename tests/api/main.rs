@@ -12,6 +12,7 @@ mod signer;
 mod world;
 
 mod access;
+mod acting;
 mod agent_tokens;
 mod agents;
 mod audit;
@@ -60,6 +61,7 @@ mod offline;
 mod open_mode;
 mod patch;
 mod private_key_jwt;
+mod profiles;
 mod registry_filters;
 mod revocation;
 mod rfc;
