@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, clients, delegations, keys, oauth, tokens};
+use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -39,8 +39,10 @@ pub fn router(app: &Arc<App>) -> Router {
 fn admin() -> Router<Arc<App>> {
     Router::new()
         .merge(agents::routes::routes())
-        .merge(tokens::routes::routes())
+        .merge(api_keys::routes::routes())
+        .merge(policies::routes::routes())
         .merge(clients::routes::routes())
+        .merge(tokens::routes::routes())
         .merge(delegations::routes::routes())
 }
 

@@ -1,5 +1,5 @@
-//! The published Python SDK against the built server: makes the Python environment, starts an open and a
-//! strict server, runs the tests of `tests/sdk` with pytest and stops both servers.
+//! The published Python SDK against the built server: makes the Python environment, starts an open server as in
+//! development and a strict one as in production, runs the tests of `tests/sdk` with pytest and stops both servers.
 
 #[path = "support/process.rs"]
 mod process;
@@ -11,19 +11,26 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use process::{Home, Server, remove, run};
+use process::{Finished, Home, Server, chancery, remove, run};
 
 const INSTALL: Duration = Duration::from_mins(10);
 const TESTS: Duration = Duration::from_mins(10);
+const COMMAND: Duration = Duration::from_mins(1);
+
+/// What a server in production must be told, beside its master key.
+const PRODUCTION: [(&str, &str); 3] = [
+    ("CHANCERY_ISSUER", "https://id.example.com"),
+    ("CHANCERY_TRUST_DOMAIN", "agents.example.com"),
+    ("CHANCERY_SHUTDOWN_DRAIN_SECONDS", "0"),
+];
 
 #[test]
 fn the_published_sdk_works_against_the_built_server() -> Result<()> {
     let python = environment()?;
     let (open_home, strict_home) = (Home::new("open")?, Home::new("strict")?);
     let open = Server::start(&open_home, &[])?;
-    let settings = [("CHANCERY_ADMIN_AUTH", "required"), ("CHANCERY_INTROSPECTION", "strict")];
-    let strict = Server::start(&strict_home, &settings)?;
-    let key = |server: &Server| server.admin_key().context("the server printed no admin key");
+    let open_key = open.admin_key().context("the server printed no admin key")?;
+    let (strict, strict_key) = production(&strict_home)?;
 
     let mut pytest = Command::new(&python);
     pytest
@@ -33,15 +40,29 @@ fn the_published_sdk_works_against_the_built_server() -> Result<()> {
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1")
         .env("CHANCERY_URL", open.url())
-        .env("CHANCERY_ADMIN_KEY", key(&open)?)
+        .env("CHANCERY_ADMIN_KEY", open_key)
         .env("CHANCERY_STRICT_URL", strict.url())
-        .env("CHANCERY_STRICT_ADMIN_KEY", key(&strict)?);
+        .env("CHANCERY_STRICT_ADMIN_KEY", strict_key);
     let tests = run(pytest, &open_home.next_log(), TESTS)?;
     let (status, output) = (tests.status, tests.text());
     println!("{output}");
     ensure!(status.success(), "pytest: {status}\n{}\n{}", open.last_lines(), strict.last_lines());
     ensure!(!output.contains(" skipped"), "tests were skipped");
     Ok(())
+}
+
+/// A server in production, where nothing is open, and an operator's key for it.
+fn production(home: &Home) -> Result<(Server, String)> {
+    let command = |line: &str| {
+        let mut command = chancery();
+        command.args(line.split(' ')).envs(PRODUCTION).current_dir(home.path());
+        command.env("CHANCERY_KEYS_MASTER_KEY_FILE", home.path().join("master.key"));
+        command.env("CHANCERY_DATA_DIR", home.data());
+        command
+    };
+    must(command("init"), &home.next_log(), COMMAND)?;
+    let key = must(command("admin create-key --name sdk"), &home.next_log(), COMMAND)?.out;
+    Ok((Server::launch(home, command("serve"))?, key.trim().to_owned()))
 }
 
 /// The interpreter of an environment that holds exactly what `requirements.txt` asks for.
@@ -55,9 +76,12 @@ fn environment() -> Result<PathBuf> {
     }
     let fresh = target.join(format!("sdk-venv.{}", std::process::id()));
     let home = Home::new("venv")?;
-    must(&system_python()?, [OsStr::new("-m"), OsStr::new("venv"), fresh.as_os_str()], &home.next_log())?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"].map(OsStr::new);
-    must(&interpreter(&fresh), install.into_iter().chain([requirements.as_os_str()]), &home.next_log())?;
+    let mut make = Command::new(system_python()?);
+    make.args([OsStr::new("-m"), OsStr::new("venv"), fresh.as_os_str()]);
+    must(make, &home.next_log(), INSTALL)?;
+    let mut install = Command::new(interpreter(&fresh));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
+    must(install, &home.next_log(), INSTALL)?;
     fs::write(fresh.join("requirements.txt"), &wanted)?;
     remove(&ready)?;
     if fs::rename(&fresh, &ready).is_err() {
@@ -94,10 +118,10 @@ fn succeeds(python: impl AsRef<OsStr>, code: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn must(program: &Path, args: impl IntoIterator<Item: AsRef<OsStr>>, log: &Path) -> Result<()> {
-    let mut command = Command::new(program);
-    command.args(args);
-    let finished = run(command, log, INSTALL)?;
-    ensure!(finished.status.success(), "{}: {}\n{}", program.display(), finished.status, finished.text());
-    Ok(())
+/// Runs a command to its good end.
+fn must(command: Command, log: &Path, limit: Duration) -> Result<Finished> {
+    let program = command.get_program().display().to_string();
+    let finished = run(command, log, limit)?;
+    ensure!(finished.status.success(), "{program}: {}\n{}", finished.status, finished.text());
+    Ok(finished)
 }

@@ -210,10 +210,13 @@ async fn authenticate(app: &App, credential: &str, now: Time) -> Result<Authenti
     Ok(Authenticated { caller, tenant: Some(tenant), networks: Networks::default() })
 }
 
-/// A token of ours that stands.
+/// A token of ours that stands and is meant for this server: who was given one for himself must not administer with it
+/// (RFC 8725 section 3.9).
 async fn live_token(app: &App, token: &str, now: Time) -> Result<Found> {
+    let why = "the token is unknown, expired, revoked or meant for somebody else";
     let found = tokens::verify(app, token, now).await?;
-    found.ok_or_else(|| refuse(Kind::InvalidToken, "the token is unknown, expired or revoked"))
+    let found = found.filter(|found| found.audience.iter().any(|name| name == app.config.issuer()));
+    found.ok_or_else(|| refuse(Kind::InvalidToken, why))
 }
 
 /// Who presents a token, and in which tenant.

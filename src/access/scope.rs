@@ -1,5 +1,6 @@
 //! Scopes (RFC 6749 section 3.3) and the one way in which they shrink.
 
+use crate::kit::cx::Caller;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 
 /// Scopes in the order in which they were asked for, each once.
@@ -120,6 +121,11 @@ pub fn check_grantable(scopes: &Scopes, at: &'static str, holds: impl Fn(&str) -
             Err(refuse_at(Kind::InsufficientScope, why, at, scope))
         }
     }
+}
+
+/// Refuses a ceiling by which the caller would hand out a reserved scope that he does not hold himself.
+pub fn check_held(caller: &Caller, ceiling: Ceiling, at: &'static str) -> Result<()> {
+    check_grantable(&ceiling.unwrap_or_default(), at, |scope| caller.holds(scope))
 }
 
 fn is_token(scope: &str) -> bool {

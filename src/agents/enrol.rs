@@ -10,7 +10,7 @@ use time::Duration;
 use uuid::Uuid;
 
 use super::types::Agent;
-use super::{get, lifecycle, lock, public_key, store};
+use super::{ceiling, check_takeover, get, lifecycle, lock, public_key, store};
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Flaw, Key};
 use crate::kit::cx::Cx;
@@ -46,11 +46,18 @@ pub async fn enrol(app: &App, cx: &mut Cx, id: Uuid, new: Enrolment) -> Result<A
     let pem = new.new_public_key_pem.as_str();
     let key = public_key::parse(pem).map_err(|_| bad_key())?;
     let mut artefacts = vec![prove(app, cx, &agent, (&new.new_key_proof, pem), None)?];
-    if let Some(current) = store::public_key(cx, id).await? {
-        let why = "the agent has a key: send current_key_proof, signed by it";
-        let proof = new.current_key_proof.as_deref().filter(|proof| !proof.is_empty());
-        let proof = proof.ok_or_else(|| refuse(Kind::Forbidden, why))?;
-        artefacts.push(prove(app, cx, &agent, (proof, &current), Some(&digest(pem)?))?);
+    match store::public_key(cx, id).await? {
+        Some(current) => {
+            let why = "the agent has a key: send current_key_proof, signed by it";
+            let proof = new.current_key_proof.as_deref().filter(|proof| !proof.is_empty());
+            let proof = proof.ok_or_else(|| refuse(Kind::Forbidden, why))?;
+            artefacts.push(prove(app, cx, &agent, (proof, &current), Some(&digest(pem)?))?);
+        }
+        // Nothing but the token stands for the agent here, and the key will obtain all that the agent may.
+        None => {
+            let own = ceiling(cx, &agent).await?;
+            check_takeover(cx, "header.authorization", own, None)?;
+        }
     }
     let used = ledger::use_up(&mut cx.tx, &[(ids::new(cx.now)?, &artefacts)]).await?;
     if used != [Outcome::Written] {

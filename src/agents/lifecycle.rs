@@ -3,14 +3,17 @@
 use uuid::Uuid;
 
 use super::types::{Agent, Status};
-use super::update::check_takeover;
+use super::update::{ceiling, check_takeover};
 use super::{get, lock, store};
-use crate::api_keys::{self, Replaced};
+use crate::access::scope;
+use crate::api_keys::{self, NewApiKey, Settings};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
+use crate::kit::ids;
 use crate::kit::secret::Secret;
+use crate::policies;
 use crate::tokens::{self, Anchor};
 
 /// Whether an identity may obtain a token: active and not past its end. The only place that says no for state.
@@ -108,14 +111,33 @@ pub async fn rotate_key(app: &App, cx: &mut Cx, id: Uuid) -> Result<(Agent, Secr
         let why = format!("the key of an agent that is {} can't be rotated", state.as_str());
         return Err(refuse(Kind::InvalidRequest, why));
     }
-    check_takeover(cx, &agent, "body.allowed_scopes").await?;
-    let replaced = Replaced {
+    let plain = Settings::plain(agent.credential_policy_id, agent.created_by.clone());
+    let settings = api_keys::newest(cx, agent.id).await?.unwrap_or(plain);
+    let policy = policies::by_id(cx, settings.credential_policy_id, "credential_policy_id").await?;
+    let own = ceiling(cx, &agent).await?;
+    check_takeover(cx, "path.id", own, scope::intersect([settings.ceiling(), policy.ceiling()]))?;
+    let key = NewApiKey {
+        id: ids::new(cx.now)?,
         identity_id: agent.id,
         name: format!("Agent: {}", agent.name),
-        credential_policy_id: agent.credential_policy_id,
         expires_at: agent.expires_at,
-        created_by: agent.created_by,
+        settings,
     };
-    let secret = api_keys::replace_all(app, cx, replaced).await?;
+    let secret = api_keys::replace_all(app, cx, key).await?;
     Ok((get(cx, id).await?, secret))
+}
+
+/// The identity that is to get a further API key, locked so that a deactivation comes before or after, never between.
+/// One that sleeps or is not released yet may have keys: they obtain nothing until it is active.
+pub async fn for_further_key(cx: &mut Cx, id: Uuid) -> Result<Agent> {
+    let at = "body.identity_id";
+    let unknown = || refuse_at(Kind::InvalidRequest, "there is no identity with this id", at, id.to_string());
+    let agent = store::lock(cx, id).await?.ok_or_else(unknown)?;
+    let past = agent.expires_at.is_some_and(|end| end <= cx.now);
+    let state = if past { Status::Expired } else { agent.status };
+    if matches!(state, Status::Active | Status::Suspended | Status::Pending) {
+        return Ok(agent);
+    }
+    let why = format!("an identity that is {} gets no API key", state.as_str());
+    Err(refuse_at(Kind::InvalidRequest, why, at, id.to_string()))
 }

@@ -15,12 +15,14 @@ mod self_routes;
 pub mod worker;
 
 pub use holder::{Holder, Holding};
-pub use lifecycle::{activate, deactivate, delete, rehearse_deactivation, revoke_tokens, rotate_key, usable};
+pub use lifecycle::{
+    activate, deactivate, delete, for_further_key, rehearse_deactivation, revoke_tokens, rotate_key, usable,
+};
 pub use offboard::{Leaver, Offboarded, offboard};
-pub use register::{NewAgent, Registered, register};
+pub use register::{NewAgent, Registered, register, register_for_key};
 pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};
-pub use update::{AgentPatch, check_takeover, update};
+pub use update::{AgentPatch, ceiling, check_takeover, update};
 
 use sqlx::PgConnection;
 use uuid::Uuid;

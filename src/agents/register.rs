@@ -2,20 +2,19 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use time::UtcOffset;
-use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
 
 use super::types::{Agent, IdentityType, Status, TrustLevel};
+use super::update::check_takeover;
 use super::{get, public_key, store};
 use crate::access::scope::{self, Ceiling, Scopes};
-use crate::api_keys::{self, NewApiKey};
+use crate::api_keys::{self, NewApiKey, Settings};
+use crate::audit::{self, Event};
 use crate::kit::app::App;
-use crate::kit::clock::Time;
 use crate::kit::config::Limits;
 use crate::kit::cx::{Caller, Cx};
 use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::kit::http::members;
 use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::policies::Policy;
@@ -85,16 +84,18 @@ pub struct Registered {
 pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registered> {
     check(&new, &app.config.limits)?;
     let owner = owner(new.created_by.as_deref(), &cx.caller)?;
-    let expires_at = new.expires_at.as_deref().map(|text| future(text, cx.now)).transpose()?.flatten();
+    let ends = |text| members::expires_at(text, cx.now);
+    let expires_at = new.expires_at.as_deref().map(ends).transpose()?.flatten();
     let key =
         new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
     // The agent's own ceiling outlives the policy that may mask a part of it today, so it is checked by itself as well.
-    check_ceiling(cx, ceiling.clone())?;
-    let named = named_policy(cx, "body.credential_policy_id", new.credential_policy_id.as_deref()).await?;
-    let key_policy_at = "body.api_key_credential_policy_id";
-    let key_policy = named_policy(cx, key_policy_at, new.api_key_credential_policy_id.as_deref()).await?;
+    scope::check_held(&cx.caller, ceiling.clone(), "body.allowed_scopes")?;
+    let (at, named) = ("body.credential_policy_id", new.credential_policy_id.as_deref());
+    let named = policies::named(cx, at, named).await?;
+    let (at, key_policy) = ("body.api_key_credential_policy_id", new.api_key_credential_policy_id.as_deref());
+    let key_policy = policies::named(cx, at, key_policy).await?;
     // Only now is anything written: a refusal is committed, and must not leave a tenant behind.
     tenancy::ensure(cx).await?;
     let policy = match named {
@@ -104,7 +105,8 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
     if let Some(key_policy) = &key_policy {
         policies::check_subset(key_policy, &policy)?;
     }
-    check_ceiling(cx, scope::intersect([ceiling.clone(), policy.ceiling()]))?;
+    let own = scope::intersect([ceiling.clone(), policy.ceiling()]);
+    check_takeover(cx, "body.allowed_scopes", own, key_policy.as_ref().and_then(Policy::ceiling))?;
     let row = store::Row {
         id: ids::new(cx.now)?,
         wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
@@ -119,15 +121,48 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
         return Err(taken(cx, &row.new.external_id).await?);
     }
     let key = NewApiKey {
-        identity_id: Some(row.id),
+        id: ids::new(cx.now)?,
+        identity_id: row.id,
         name: format!("Agent: {}", row.new.name),
-        scopes: None,
-        credential_policy_id: key_policy.map_or(policy.id, |policy| policy.id),
         expires_at,
-        created_by: owner,
+        settings: Settings::plain(key_policy.map_or(policy.id, |policy| policy.id), owner),
     };
-    let (_, api_key) = api_keys::create(app, cx, key).await?;
+    let api_key = api_keys::create(app, cx, key).await?;
     Ok(Registered { agent: get(cx, row.id).await?, api_key })
+}
+
+/// Makes the identity of an API key for which none was named, since a token needs a subject: a service of the key's name
+/// under the key's id. A product becomes its label.
+pub async fn register_for_key(
+    app: &App,
+    cx: &mut Cx,
+    policy: &Policy,
+    key: &NewApiKey,
+    product: Option<&str>,
+) -> Result<()> {
+    let new = NewAgent {
+        name: key.name.clone(),
+        external_id: key.id.to_string(),
+        identity_type: IdentityType::Service,
+        labels: product.iter().map(|product| ("product".to_owned(), Value::from(*product))).collect(),
+        ..NewAgent::default()
+    };
+    let row = store::Row {
+        id: key.identity_id,
+        wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
+        allowed_scopes: None,
+        owner: key.settings.created_by.clone(),
+        policy_id: policy.id,
+        expires_at: None,
+        key: None,
+        new,
+    };
+    if !store::insert(cx, &row).await? {
+        return Err(taken(cx, &row.new.external_id).await?);
+    }
+    let facts = serde_json::json!({ "external_id": row.new.external_id });
+    audit::record(cx, Event::new("agent.registered", "agent", row.id).with(facts)).await?;
+    Ok(())
 }
 
 fn check(new: &NewAgent, limits: &Limits) -> Result<()> {
@@ -166,13 +201,6 @@ pub(super) fn check_sub_type(identity_type: IdentityType, sub_type: &str) -> Res
     Err(refuse_at(Kind::InvalidRequest, why, "body.sub_type", sub_type))
 }
 
-/// Refuses a ceiling by which the caller would hand out a reserved scope that he does not hold himself.
-fn check_ceiling(cx: &Cx, ceiling: Ceiling) -> Result<()> {
-    scope::check_grantable(&ceiling.unwrap_or_default(), "body.allowed_scopes", |scope| {
-        cx.caller.holds(scope)
-    })
-}
-
 /// Whether a caller may go by this name: one that looks like the server's own, or like nothing, is dropped.
 pub(super) fn is_person(name: &str) -> bool {
     !name.trim().is_empty() && !name.trim_start().to_ascii_lowercase().starts_with("system:")
@@ -193,31 +221,6 @@ fn owner(named: Option<&str>, caller: &Caller) -> Result<String> {
         return Err(refuse_at(Kind::InvalidRequest, why, "body.created_by", ""));
     }
     Ok(owner.to_owned())
-}
-
-/// A moment that lies ahead, as RFC 3339; the empty text means none.
-fn future(text: &str, now: Time) -> Result<Option<Time>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    // A moment of the last year may have none in UTC.
-    let utc = |at: Time| at.checked_to_offset(UtcOffset::UTC);
-    let at = Time::parse(text, &Rfc3339).ok().and_then(utc).ok_or_else(|| {
-        let why = "expires_at is a time of RFC 3339, as 2030-01-31T00:00:00Z";
-        refuse_at(Kind::Invalid, why, "body.expires_at", "")
-    })?;
-    if at <= now {
-        return Err(refuse_at(Kind::InvalidRequest, "expires_at lies in the past", "body.expires_at", text));
-    }
-    Ok(Some(at))
-}
-
-/// A policy of the tenant that the member at `at` names; "" names none.
-async fn named_policy(cx: &mut Cx, at: &'static str, text: Option<&str>) -> Result<Option<Policy>> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let malformed = |_| refuse_at(Kind::Invalid, format!("{at} is not a UUID"), at, "");
-    let id = Uuid::try_parse(text).map_err(malformed)?;
-    Ok(Some(policies::by_id(cx, id, at).await?))
 }
 
 /// `spiffe://{trust domain}/{account}/{project}/{type}/{external id}`; every part was checked to be a path segment.

@@ -269,7 +269,7 @@ async fn offboard(
 
 fn filter(query: &Query) -> Result<Filter> {
     let (metadata_key, metadata) = match query.one("metadata")? {
-        Some(text) if text.contains(':') => (None, Some(pair("metadata", text)?)),
+        Some(text) if text.contains(':') => (None, query.pair("metadata")?),
         key => (key.map(str::to_owned), None),
     };
     let code_agent = match query.one("identity_class")? {
@@ -282,10 +282,10 @@ fn filter(query: &Query) -> Result<Filter> {
         }
     };
     Ok(Filter {
-        identity_types: words::<IdentityType>(query, "identity_type")?,
-        statuses: words::<Status>(query, "status")?,
-        trust_levels: words::<TrustLevel>(query, "trust_level")?,
-        label: query.one("label")?.map(|text| pair("label", text)).transpose()?,
+        identity_types: query.words::<IdentityType>("identity_type")?,
+        statuses: query.words::<Status>("status")?,
+        trust_levels: query.words::<TrustLevel>("trust_level")?,
+        label: query.pair("label")?,
         product: query.one("product")?.map(|product| json!({ "product": product })),
         metadata_key,
         metadata,
@@ -296,27 +296,4 @@ fn filter(query: &Query) -> Result<Filter> {
         owner_user_id: query.one("owner_user_id")?.map(str::to_owned),
         ownerless: query.flag("ownerless")?.unwrap_or(false),
     })
-}
-
-/// The values of a filter, each of which must be a word of the enum `T`.
-fn words<T: serde::de::DeserializeOwned>(query: &Query, name: &'static str) -> Result<Vec<String>> {
-    let values = query.many(name);
-    for value in &values {
-        if serde_json::from_value::<T>(json!(value)).is_err() {
-            let why = format!("{name} has no such value");
-            return Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), value.as_str()));
-        }
-    }
-    Ok(values)
-}
-
-/// `key:value` as the JSON object that must be contained.
-fn pair(name: &'static str, text: &str) -> Result<serde_json::Value> {
-    match text.split_once(':') {
-        Some((key, value)) if !key.is_empty() => Ok(json!({ key: value })),
-        _ => {
-            let why = format!("{name} is of the form key:value");
-            Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), text))
-        }
-    }
 }

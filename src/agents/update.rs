@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::register::{check_sub_type, is_person};
 use super::types::{Agent, Status, TrustLevel};
 use super::{get, lifecycle, lock, public_key, store};
-use crate::access::scope::{self, Scopes};
+use crate::access::scope::{self, Ceiling, Scopes};
 use crate::kit::app::App;
 use crate::kit::config::Limits;
 use crate::kit::cx::Cx;
@@ -81,7 +81,8 @@ pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: AgentPatch) -> Resu
     let key =
         patch.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
     if key.is_some() {
-        check_takeover(cx, &agent, "body.allowed_scopes").await?;
+        let own = ceiling(cx, &agent).await?;
+        check_takeover(cx, "body.public_key_pem", own, None)?;
     }
     if let Some(next) = patch.status {
         lifecycle::check_step(&agent, next)?;
@@ -117,11 +118,16 @@ fn check(agent: &Agent, patch: &AgentPatch, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Whoever sets an agent's key, takes a new API key for it or binds a client to it can act as the agent. That must not
-/// give him a reserved scope he does not hold. `at` names the member of the request by which he would.
-pub async fn check_takeover(cx: &mut Cx, agent: &Agent, at: &'static str) -> Result<()> {
+/// What an agent and its policy allow together.
+pub async fn ceiling(cx: &mut Cx, agent: &Agent) -> Result<Ceiling> {
     let policy = policies::by_id(cx, agent.credential_policy_id, "credential_policy_id").await?;
-    let own = Scopes::ceiling(agent.allowed_scopes.clone());
-    let ceiling = scope::intersect([own, policy.ceiling()]).unwrap_or_default();
-    scope::check_grantable(&ceiling, at, |scope| cx.caller.holds(scope))
+    Ok(scope::intersect([Scopes::ceiling(agent.allowed_scopes.clone()), policy.ceiling()]))
+}
+
+/// Whoever sets an agent's key or gets an API key for it can act as the agent, under the agent's own ceiling or under
+/// what the API key and its policy make of it. Neither must give him a reserved scope that he does not hold. `at` names
+/// the member of the request by which he would.
+pub fn check_takeover(cx: &Cx, at: &'static str, agent: Ceiling, key: Ceiling) -> Result<()> {
+    scope::check_held(&cx.caller, agent.clone(), at)?;
+    scope::check_held(&cx.caller, scope::intersect([agent, key]), at)
 }

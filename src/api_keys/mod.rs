@@ -1,82 +1,72 @@
 //! API keys (`zid_sk_…`): what an agent exchanges for tokens. Shown once, stored as keyed hashes.
 mod evidence;
+mod issue;
 mod store;
+mod types;
 mod usage;
 
+pub mod routes;
+
 pub use evidence::Evidence;
+pub use issue::{KeyRequest, Shown, issue};
+pub use store::Filter;
+pub use types::{ApiKey, Environment, NewApiKey, Settings, State};
 pub use usage::{Usage, Use, flush};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::kit::app::App;
-use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
-use crate::kit::error::Result;
-use crate::kit::ids;
+use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::Secret;
+use crate::tokens::{self, Anchor};
 
 /// What tells an API key from other secrets.
 pub const PREFIX: &str = "zid_sk_";
 
-/// A key to be made.
-#[derive(Clone, Debug)]
-pub struct NewApiKey {
-    /// Whose tokens it obtains.
-    pub identity_id: Option<Uuid>,
-    /// For whom or what.
-    pub name: String,
-    /// Scopes it is limited to; `None` does not limit.
-    pub scopes: Option<Vec<String>>,
-    /// The policy over everything obtained with it.
-    pub credential_policy_id: Uuid,
-    /// When it ends, if ever.
-    pub expires_at: Option<Time>,
-    /// The person who made it; becomes `user_id` of what it obtains.
-    pub created_by: String,
-}
-
-/// What stands for an agent's keys where none is left whose settings the new one could keep.
-#[derive(Clone, Debug)]
-pub struct Replaced {
-    /// Whose keys.
-    pub identity_id: Uuid,
-    /// The new key's name.
-    pub name: String,
-    /// The identity's policy.
-    pub credential_policy_id: Uuid,
-    /// The identity's end.
-    pub expires_at: Option<Time>,
-    /// The identity's creator.
-    pub created_by: String,
-}
-
-/// Makes a key and answers its id and its clear text, which nothing can show again.
-pub async fn create(app: &App, cx: &mut Cx, new: NewApiKey) -> Result<(Uuid, Secret)> {
+/// Makes a key and answers its clear text, which nothing can show again.
+pub async fn create(app: &App, cx: &mut Cx, new: NewApiKey) -> Result<Secret> {
     let secret = Secret::generate::<24>(PREFIX)?;
-    let id = ids::new(cx.now)?;
-    store::insert(cx, id, &new, (secret.prefix(), &app.keys.hash(secret.expose())?)).await?;
-    Ok((id, secret))
-}
-
-/// Replaces all live keys of an identity by one with the settings of the newest. What the old ones minted lives on.
-pub async fn replace_all(app: &App, cx: &mut Cx, with: Replaced) -> Result<Secret> {
-    let kept = store::newest(cx, with.identity_id).await?;
-    let (scopes, policy, creator) = kept.unwrap_or((None, with.credential_policy_id, with.created_by));
-    let new = NewApiKey {
-        identity_id: Some(with.identity_id),
-        name: with.name,
-        scopes,
-        credential_policy_id: policy,
-        expires_at: with.expires_at,
-        created_by: creator,
-    };
-    let (id, secret) = create(app, cx, new).await?;
-    store::replace_others(cx, with.identity_id, id).await?;
+    store::insert(cx, &new, (secret.prefix(), &app.keys.hash(secret.expose())?)).await?;
     Ok(secret)
 }
 
-/// Revokes every key of these identities, with what they minted.
+/// The settings of an identity's newest key, a live one before a dead one.
+pub async fn newest(cx: &mut Cx, identity_id: Uuid) -> Result<Option<Settings>> {
+    Ok(store::newest(cx, identity_id).await?)
+}
+
+/// Makes a key that replaces all live keys of its identity. What the old ones minted lives on.
+pub async fn replace_all(app: &App, cx: &mut Cx, new: NewApiKey) -> Result<Secret> {
+    let (id, identity_id) = (new.id, new.identity_id);
+    let secret = create(app, cx, new).await?;
+    store::replace_others(cx, identity_id, id).await?;
+    Ok(secret)
+}
+
+/// One key of the tenant.
+pub async fn get(cx: &mut Cx, id: Uuid) -> Result<ApiKey> {
+    let found = store::by_ids(cx, &[id]).await?;
+    found.into_iter().next().ok_or_else(|| refuse(Kind::NotFound, "there is no API key with this id"))
+}
+
+/// A page of the tenant's keys, newest first, and the number of all that match.
+pub async fn list(cx: &mut Cx, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
+    let (ids, total) = store::page(cx, filter, limit, offset).await?;
+    Ok((store::by_ids(cx, &ids).await?, total))
+}
+
+/// Ends a key with all that it minted, at once and everywhere. A replaced or expired key can be revoked too.
+pub async fn revoke(cx: &mut Cx, id: Uuid, reason: &str) -> Result<ApiKey> {
+    if !store::revoke(cx, id, reason).await? {
+        return Err(unknown());
+    }
+    tokens::note(cx, Anchor::ApiKey(id), reason).await?;
+    get(cx, id).await
+}
+
+/// Revokes every key of identities that end. No mark is noted: those of the identities cover what they minted.
 pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &str) -> Result<()> {
     Ok(store::revoke_all(cx, identity_ids, by, reason).await?)
 }
@@ -91,4 +81,9 @@ pub async fn find(db: &mut PgConnection, keys: &[Vec<Vec<u8>>]) -> sqlx::Result<
     let found = store::evidence(db, &keys.concat()).await?;
     let of = |hashes: &Vec<Vec<u8>>| found.iter().find(|one| hashes.contains(&one.key_hash)).cloned();
     Ok(keys.iter().map(of).collect())
+}
+
+/// A key that was revoked before, another tenant's and none at all are the same answer.
+fn unknown() -> Error {
+    refuse(Kind::NotFound, "there is no API key with this id that could be revoked")
 }

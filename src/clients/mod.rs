@@ -26,6 +26,7 @@ pub use update::{ClientPatch, update};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::Secret;
@@ -39,9 +40,16 @@ pub struct Created {
     pub client_secret: Option<Secret>,
 }
 
-/// What is known of a client, in one statement. A deleted client is not found; one that is not active is.
-pub async fn evidence(db: &mut PgConnection, client_id: &str) -> Result<Option<Evidence>> {
-    Ok(store::evidence(db, client_id).await?)
+/// What is known of a client. A deleted client is not found; one that is not active is.
+pub async fn evidence(app: &App, client_id: &str) -> Result<Option<Evidence>> {
+    app.find_client(client_id.to_owned()).await
+}
+
+/// The same for many clients in one statement.
+pub async fn find(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Option<Evidence>>> {
+    let found = store::evidence(db, client_ids).await?;
+    let of = |id: &String| found.iter().find(|one| one.client.client_id == *id).cloned();
+    Ok(client_ids.iter().map(of).collect())
 }
 
 /// One client of the tenant.

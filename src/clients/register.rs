@@ -73,7 +73,8 @@ pub async fn create(app: &App, cx: &mut Cx, new: NewClient) -> Result<Created> {
     let mut client = rules::check(client(cx, new)?, &app.config.limits)?;
     rules::check_reach(cx, &client).await?;
     // Looked up before anything is written: a refusal is committed, and must not leave a tenant behind.
-    if store::evidence(&mut cx.tx, &client.client_id).await?.is_some() {
+    let same = std::slice::from_ref(&client.client_id);
+    if !store::evidence(&mut cx.tx, same).await?.is_empty() {
         return Err(taken(&client));
     }
     tenancy::ensure(cx).await?;

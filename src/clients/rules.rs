@@ -76,7 +76,10 @@ pub async fn check_reach(cx: &mut Cx, client: &Client) -> Result<()> {
     let scopes = Scopes::ceiling(Some(client.scopes.clone())).unwrap_or_default();
     scope::check_grantable(&scopes, "body.scopes", |scope| cx.caller.holds(scope))?;
     match identity {
-        Some(agent) => agents::check_takeover(cx, &agent, "body.identity_id").await,
+        Some(agent) => {
+            let own = agents::ceiling(cx, &agent).await?;
+            agents::check_takeover(cx, "body.identity_id", own, None)
+        }
         None => Ok(()),
     }
 }

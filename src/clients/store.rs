@@ -8,7 +8,7 @@ use super::types::Client;
 use crate::kit::cx::Cx;
 
 /// Across tenants: a client names itself before any tenant is known, and its `client_id` is unique among all.
-pub async fn evidence(db: &mut PgConnection, client_id: &str) -> sqlx::Result<Option<Evidence>> {
+pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Evidence>> {
     sqlx::query_as(
         "select c.id, c.account_id as client_account_id, c.project_id as client_project_id, c.client_id, c.name,
              c.description, c.client_type, c.token_endpoint_auth_method, c.pepper_id, c.secret_hash, c.old_secret_hash,
@@ -22,10 +22,10 @@ pub async fn evidence(db: &mut PgConnection, client_id: &str) -> sqlx::Result<Op
            and h.identity_id = coalesce(c.identity_id, (
                select i.id from identities i
                where i.account_id = c.account_id and i.project_id = c.project_id and i.external_id = c.client_id))
-         where c.client_id = $1 and c.deleted_at is null",
+         where c.client_id = any($1) and c.deleted_at is null",
     )
-    .bind(client_id)
-    .fetch_optional(db)
+    .bind(client_ids)
+    .fetch_all(db)
     .await
 }
 

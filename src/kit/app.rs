@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::seal::MasterKeys;
 use crate::access::Lockouts;
 use crate::api_keys::{self, Usage};
+use crate::clients;
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
 use crate::tokens::ledger::{self, Outcome, Record};
@@ -53,6 +54,7 @@ pub struct App {
 /// Where requests of many callers travel together.
 #[derive(Debug)]
 struct Groups {
+    clients: Group<String, Option<clients::Evidence>>,
     keys: Group<Vec<Vec<u8>>, Option<api_keys::Evidence>>,
     tokens: Group<Uuid, Option<Found>>,
     ledger: Group<Record, Outcome>,
@@ -61,6 +63,7 @@ struct Groups {
 impl Groups {
     fn start(pool: &PgPool, bounds: &Database) -> Self {
         Self {
+            clients: Group::start(pool, bounds, 1, |db, ids| Box::pin(clients::find(db, ids))),
             keys: Group::start(pool, bounds, 1, |db, hashes| Box::pin(api_keys::find(db, hashes))),
             tokens: Group::start(pool, bounds, 1, |db, jtis| Box::pin(tokens::find_all(db, jtis))),
             ledger: Group::start(pool, bounds, 1, |db, records| Box::pin(ledger::write(db, records))),
@@ -69,6 +72,12 @@ impl Groups {
 }
 
 impl App {
+    /// What is known of a client, by its `client_id`.
+    pub async fn find_client(&self, client_id: String) -> Result<Option<clients::Evidence>> {
+        self.present()?;
+        self.groups.clients.run(client_id).await
+    }
+
     /// What stands behind an API key, by its hashes under every pepper.
     pub async fn find_key(&self, hashes: Vec<Vec<u8>>) -> Result<Option<api_keys::Evidence>> {
         self.present()?;

@@ -173,8 +173,7 @@ async fn check(app: &App, presented: Presented, params: &Params, now: Time) -> R
 }
 
 async fn find(app: &App, client_id: &str) -> Result<Evidence> {
-    let mut db = app.connection().await?;
-    clients::evidence(&mut db, client_id).await?.ok_or_else(unknown)
+    clients::evidence(app, client_id).await?.ok_or_else(unknown)
 }
 
 /// Verifies a client's assertion with its registered keys or, where it has none, with that of the identity it is bound

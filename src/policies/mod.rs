@@ -1,11 +1,16 @@
 //! Credential policies: the ceilings a tenant sets over what may be issued. One place says no, and it says why.
+mod change;
 mod grant_types;
 mod store;
 
+pub mod routes;
+
+pub use change::{CredentialPolicy, Members, create, delete, get, list, update};
 pub use grant_types::grant_type;
 
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -15,10 +20,14 @@ use crate::agents::TrustLevel;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
+use crate::kit::http::members;
 use crate::kit::ids;
 
+/// The policy that applies where no other is named. It can be changed, but neither renamed nor deleted.
+pub const DEFAULT: &str = "default";
+
 /// A policy, as every issuance under it reads it.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Policy {
     /// Its id.
     pub id: Uuid,
@@ -26,7 +35,8 @@ pub struct Policy {
     pub max_ttl_seconds: i32,
     /// Short names of grants; an empty list allows none.
     pub allowed_grant_types: Vec<String>,
-    /// `None` does not restrict.
+    /// `None` does not restrict; the API shows that as an empty list.
+    #[serde(serialize_with = "or_empty")]
     pub allowed_scopes: Option<Vec<String>>,
     /// The least trust, "" for any.
     pub required_trust_level: String,
@@ -37,7 +47,13 @@ pub struct Policy {
     /// An inactive policy denies everything under it.
     pub is_active: bool,
     /// An expired policy denies everything under it.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands over the member as it is")]
+fn or_empty<S: Serializer>(scopes: &Option<Vec<String>>, to: S) -> Result<S::Ok, S::Error> {
+    scopes.as_deref().unwrap_or_default().serialize(to)
 }
 
 /// What a policy is asked about.
@@ -113,7 +129,16 @@ pub async fn default(cx: &mut Cx) -> Result<Policy> {
     store::default(cx).await?.ok_or_else(|| anyhow::anyhow!("the default policy vanished").into())
 }
 
-/// A policy of the tenant by id; `at` names the member of the request that holds it.
+/// The policy that the member at `at` names; "" names none.
+pub async fn named(cx: &mut Cx, at: &'static str, text: Option<&str>) -> Result<Option<Policy>> {
+    match members::id(at, text)? {
+        Some(id) => Ok(Some(by_id(cx, id, at).await?)),
+        None => Ok(None),
+    }
+}
+
+/// A policy of the tenant by id; `at` names the member of the request that holds it. It is neither changed nor deleted
+/// before the transaction ends, so that what is decided by it, and refers to it, holds.
 pub async fn by_id(cx: &mut Cx, id: Uuid, at: &'static str) -> Result<Policy> {
     let unknown =
         || refuse_at(Kind::InvalidRequest, "there is no credential policy with this id", at, id.to_string());
@@ -153,5 +178,62 @@ fn attestation_rank(level: &str) -> u8 {
         "platform" => 2,
         "hardware" => 3,
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kit::error::Refused;
+
+    const NOW: Time = time::macros::datetime!(2026-12-01 12:00 UTC);
+
+    fn policy() -> Policy {
+        Policy {
+            id: Uuid::nil(),
+            max_ttl_seconds: 60,
+            allowed_grant_types: vec!["api_key".to_owned()],
+            allowed_scopes: None,
+            required_trust_level: "verified_third_party".to_owned(),
+            required_attestation: String::new(),
+            max_delegation_depth: 2,
+            is_active: true,
+            expires_at: Some(NOW + time::Duration::SECOND),
+        }
+    }
+
+    fn denial(policy: &Policy, depth: i32, now: Time) -> String {
+        let trust_level = TrustLevel::VerifiedThirdParty;
+        match check(policy, &Question { grant_type: "api_key", trust_level, depth, now }) {
+            Ok(()) => String::new(),
+            Err(Error::Refused(Refused { kind: Kind::PolicyViolation, why, .. })) => why.into_owned(),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_rule_holds_up_to_its_edge_and_denies_beyond_it() {
+        assert_eq!(denial(&policy(), 2, NOW), "");
+        let deep = denial(&policy(), 3, NOW);
+        assert_eq!(deep, "the credential policy does not allow delegation this deep");
+        let late = denial(&policy(), 0, NOW + time::Duration::SECOND);
+        assert_eq!(late, "the credential policy has expired");
+        let strict = Policy { required_trust_level: "first_party".to_owned(), ..policy() };
+        assert_eq!(denial(&strict, 0, NOW), "the credential policy requires a higher trust level");
+    }
+
+    #[test]
+    fn a_policy_is_within_itself_and_an_open_one_only_within_an_open_one() {
+        let limited = |scopes: &[&str]| Policy {
+            allowed_scopes: Some(scopes.iter().map(ToString::to_string).collect()),
+            ..policy()
+        };
+        for same in [policy(), limited(&["a"]), limited(&[])] {
+            assert!(check_subset(&same, &same).is_ok());
+        }
+        assert!(check_subset(&limited(&["a"]), &policy()).is_ok());
+        for open in [policy(), limited(&[])] {
+            assert!(check_subset(&open, &limited(&["a"])).is_err());
+        }
     }
 }

@@ -47,6 +47,8 @@ pub struct NewCredential {
 pub struct Kept {
     /// Whose it is.
     pub identity_id: Option<Uuid>,
+    /// The holder's epoch.
+    pub agent_epoch: i32,
     /// The API key it rests on.
     pub api_key_id: Option<Uuid>,
     /// The client it rests on.
@@ -168,6 +170,10 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     }
     let no_identity = || refuse(Kind::InvalidRequest, "the credential belongs to no identity");
     let holding = holding(cx, kept.identity_id.ok_or_else(no_identity)?).await?;
+    // Between the two reads the identity may have ended all its credentials. The new one must not outlive that.
+    if holding.holder.epoch != kept.agent_epoch {
+        return Err(refuse(Kind::Conflict, "the credential was revoked at this moment"));
+    }
     kept.basis.check(&kept.grant_type, cx.now)?;
     // Each of them may hold less by now than when the old one was issued.
     let scopes = match Scopes::stored(kept.scopes) {

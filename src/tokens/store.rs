@@ -74,7 +74,7 @@ pub async fn exchange(
 /// What rotation keeps of a credential of the tenant, and what it was obtained by.
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
-        "select c.identity_id, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
+        "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
              c.parent_jti is not null as delegated, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
              extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
              c.revocation = '' and c.active_until > $4 as active,

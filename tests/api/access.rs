@@ -190,6 +190,7 @@ async fn a_key_without_the_scope_is_refused_on_every_route_and_the_log_says_so()
     let (id, _) = server.agent("fetcher").await;
     let key = server.admin_key(Some(("acme", "demo")), &["credentials:manager", "nhi:manager", "nhi"]).await;
     for (method, path, body) in routes(&id) {
+        server.app.clock.advance(Duration::seconds(1));
         let before = (server.everything().await, server.audited().await);
         let answer = server.call(method, &path).bearer(&key).body(&body).send().await.problem(403);
         assert_challenge(&answer, "insufficient_scope");
@@ -256,4 +257,28 @@ async fn a_token_without_the_scope_is_refused_and_named_in_the_log() {
     let actor = "select actor_type || ' ' || actor_id from audit_events order by ctid desc limit 1";
     let uri = agent.body["identity"]["wimse_uri"].as_str().unwrap();
     assert_eq!(server.text_from_sql(actor).await, format!("agent {uri}"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_meant_for_somebody_else_opens_nothing_here() {
+    let server = Server::new().await;
+    let (id, _) = server.agent_with_scopes("admin", &["nhi:manage"]).await;
+    for (audience, status) in [
+        (json!(["https://api.example"]), 401),
+        (json!([format!("{ISSUER}/")]), 401),
+        (json!(["https://api.example", ISSUER]), 200),
+        (json!([]), 200),
+    ] {
+        let body = json!({ "identity_id": id, "audience": audience });
+        let issued = server.admin("POST", "/credentials/issue").json(body).send().await.expect(201);
+        let token = issued.body["token"]["access_token"].as_str().unwrap();
+        let chain = format!("/delegations/by-jti/{}", issued.body["token"]["jti"].as_str().unwrap());
+        for path in ["/agents/registry", &chain] {
+            let answer = server.call("GET", path).bearer(token).send().await;
+            assert_eq!(answer.status, status, "{path} {audience}");
+        }
+        let own = server.post("/agents/self/public-key").bearer(token).json(json!({})).send().await;
+        assert_eq!(own.status, if status == 401 { 401 } else { 422 }, "{audience}");
+        assert!(server.is_active(token).await, "elsewhere it is good");
+    }
 }

@@ -187,3 +187,24 @@ async fn clients_in_a_json_body_are_read_too() {
     }
     assert!(server.is_active(&token).await);
 }
+
+#[tokio::test]
+async fn clients_look_at_tokens_and_end_them_while_every_ordinary_connection_is_taken() {
+    let server = Server::with(|config| {
+        config.introspection = Introspection::Strict;
+        (config.database.max_connections, config.database.reserved_connections) = (4, 1);
+    })
+    .await;
+    let agent = server.party("planner", json!({})).await;
+    let client = server.program("svc", &agent.id, json!({})).await;
+    let token = server.client_credentials(&client, "a").await.token();
+    let mut taken = Vec::new();
+    for _ in 0..server.app.db.options().get_max_connections() {
+        taken.push(server.app.db.acquire().await.unwrap());
+    }
+    let form = [("token", token.as_str()), ("client_id", "svc"), ("client_secret", &client.secret)];
+    let ask = async |path: &str| server.post(path).form(&form).send().await.expect(200).body;
+    assert_eq!(ask(BOTH[0]).await["active"], true);
+    assert_eq!(ask(BOTH[1]).await, json!({ "revoked": true }));
+    assert_eq!(ask(BOTH[0]).await, json!({ "active": false }));
+}

@@ -162,3 +162,29 @@ async fn bulk_revocations_that_meet_neither_lock_up_nor_lose_a_mark() {
     assert_eq!(server.count("select sum(epoch)::bigint from oauth_clients").await, 12 + 3 + 12 + 10);
     assert_eq!(server.count("select count(*) from revocations").await, 12 + 3 + 12 + 10);
 }
+
+#[tokio::test]
+async fn a_dry_run_of_each_way_to_end_a_client_names_the_same_and_ends_nothing() {
+    let server = Server::new().await;
+    let agent = server.party("planner", json!({})).await;
+    let program = server.program("planner-app", &agent.id, json!({})).await;
+    let root = server.client_credentials(&program, "a").await.token();
+    let child = server.delegate(&root, &agent, "a").await.token();
+    let jti = |token: &str| crate::tools::claims(token)["jti"].clone();
+    let before = (server.everything().await, server.audited().await);
+    let path = format!("/oauth/clients/{}", program.id);
+    let pattern = json!({ "client_id_pattern": "planner-*" });
+    for (method, path, body) in [
+        ("DELETE", path.clone(), Value::Null),
+        ("POST", format!("{path}/revoke-tokens"), Value::Null),
+        ("POST", "/admin/oauth/revoke-by-pattern".to_owned(), pattern.clone()),
+    ] {
+        let call = server.admin(method, &format!("{path}?dry_run=true")).body(&body);
+        let answer = call.send().await.expect(200);
+        assert_eq!(answer.body["jtis"], json!([jti(&root), jti(&child)]), "{path}");
+        assert_eq!((server.everything().await, server.audited().await), before);
+    }
+    let done = server.admin("POST", "/admin/oauth/revoke-by-pattern").json(pattern).send().await.expect(200);
+    assert_eq!(done.body["revoked_count"], 2, "what hangs below counts too");
+    assert!(!server.is_active(&child).await);
+}

@@ -71,8 +71,7 @@ impl Server {
 
     /// What issuing finds of a client.
     pub async fn client_evidence(&self, client_id: &str) -> Option<chancery::clients::Evidence> {
-        let mut db = self.app.connection().await.unwrap();
-        chancery::clients::evidence(&mut db, client_id).await.unwrap()
+        chancery::clients::evidence(&self.app, client_id).await.unwrap()
     }
 
     /// Whether a client authenticates with a secret.

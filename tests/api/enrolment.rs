@@ -133,3 +133,25 @@ async fn only_an_agents_own_live_token_lets_it_enrol() {
     enrol(&server, &own, &body()).await.expect(200);
     assert_eq!(claims(&own)["sub"], agent.uri);
 }
+
+#[tokio::test]
+async fn a_narrow_token_does_not_become_a_key_with_a_reserved_scope() {
+    let server = Server::new().await;
+    let body = json!({ "allowed_scopes": ["a", "nhi:manage"] });
+    let answer = server.register("admin", body).await.expect(201);
+    let (key, uri) = (answer.text_of("api_key"), answer.body["identity"]["wimse_uri"].as_str().unwrap());
+    let narrow = server.exchange(key, "a").await.token();
+    let whole = server.token(key).await;
+    let (first, second) = (Signer::new(), Signer::new());
+    let body = |signer: &Signer| json!({ "new_public_key_pem": signer.pem(), "new_key_proof": proof(signer, uri, &server, &json!({})) });
+    enrol(&server, &narrow, &body(&first)).await.problem(403);
+    assert_error(
+        &server.assert(&first.assertion(uri, server.app.clock.now()), "").await,
+        400,
+        "invalid_grant",
+    );
+    enrol(&server, &whole, &body(&first)).await.expect(200);
+    let mut next = body(&second);
+    next["current_key_proof"] = json!(proof(&first, uri, &server, &json!({ "nkt": second.spki_digest() })));
+    enrol(&server, &narrow, &next).await.expect(200);
+}

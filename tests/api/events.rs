@@ -114,7 +114,7 @@ async fn the_first_mark_on_a_credential_is_the_one_that_is_told() {
 }
 
 #[tokio::test]
-async fn what_a_signing_key_ended_or_was_born_after_the_mark_gets_no_event_from_it() {
+async fn what_a_signing_key_ended_gets_no_event() {
     let server = Server::new().await;
     let (a, key) = server.agent("a").await;
     let (b, _) = server.agent("b").await;
@@ -127,17 +127,20 @@ async fn what_a_signing_key_ended_or_was_born_after_the_mark_gets_no_event_from_
     server.act(&a, "deactivate").await.expect(200);
     announce(&server.app).await.unwrap();
     assert_eq!(server.events().await, 0);
-    server.run_sql("update signing_keys set revoked_at = null").await;
-    let (c, key) = server.agent("c").await;
+}
+
+/// Nobody can tell whether such a token was committed before the mark, and stood for a moment, or after it.
+#[tokio::test]
+async fn what_bears_a_later_time_than_the_mark_gets_an_event_too() {
+    let server = Server::new().await;
+    let (a, key) = server.agent("a").await;
+    let (b, _) = server.agent("b").await;
     let root = server.root(&key).await;
-    server.act(&c, "deactivate").await.expect(200);
+    server.act(&a, "deactivate").await.expect(200);
     server.app.clock.advance(Duration::SECOND);
     let late = server.child(&root, &b).await;
     announce(&server.app).await.unwrap();
-    assert_eq!(
-        [server.told(&root).await.as_str(), server.told(&late).await.as_str()],
-        ["identity_deactivated", ""]
-    );
+    assert_eq!([server.told(&root).await, server.told(&late).await], ["identity_deactivated"; 2]);
 }
 
 /// A root with this many below it, marked.

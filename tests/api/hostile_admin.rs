@@ -16,7 +16,7 @@ fn with(member: &str, value: Value) -> String {
 }
 
 /// Bodies that are not JSON within the limits, for any route that reads one.
-fn unreadable() -> Vec<(&'static str, Vec<u8>)> {
+pub fn unreadable() -> Vec<(&'static str, Vec<u8>)> {
     let deep = "[".repeat(33) + &"]".repeat(33);
     let bottomless = "[".repeat(200_000);
     let object = r#"{"a":"#.repeat(40) + "1" + &"}".repeat(40);
@@ -270,7 +270,7 @@ async fn strange_but_lawful_json_is_kept_as_it_came() {
     server.exchange(answer.text_of("api_key"), "").await.expect(200);
 }
 
-fn anything() -> impl Strategy<Value = Value> {
+pub fn anything() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

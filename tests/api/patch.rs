@@ -77,6 +77,10 @@ async fn an_empty_or_null_patch_changes_nothing_to_be_seen() {
     for body in [json!({}), nulls] {
         assert_eq!(server.patch(&id, body).await.expect(200).body, before);
     }
+    // A list is no patch, though its items might be taken for the members in their order.
+    for no_object in [json!([]), json!(["Stolen"]), json!(null), json!("Stolen")] {
+        server.patch(&id, no_object).await.problem(422);
+    }
     assert_eq!(server.read(&id).await, before);
 }
 

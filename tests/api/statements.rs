@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use serde_json::Value;
 use tracing::Subscriber;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -54,7 +55,33 @@ async fn a_grant_is_one_read_and_one_write_and_a_look_at_a_token_is_one_read() {
         let (count, _) = cost(server.get(path).send()).await;
         assert_eq!(count, 0, "{path} needs no database");
     }
+    grants_with_proofs_cost_one_read_and_one_write(&server).await;
     trees_cost_the_same_at_any_depth(&server).await;
+}
+
+/// What is used up costs two statements more and the end of their transaction: all three in the one write.
+async fn grants_with_proofs_cost_one_read_and_one_write(server: &Server) {
+    const ONCE: usize = 3;
+    let agent = server.party("planner", Value::Null).await;
+    let program = server.program("planner-app", &agent.id, Value::Null).await;
+    let (count, answer) = cost(server.client_credentials(&program, "a")).await;
+    let subject = answer.token();
+    assert_eq!(count, 2, "client credentials: the client's read is the grant's");
+    let (count, answer) = cost(server.assert(&server.assertion(&agent), "a")).await;
+    answer.expect(200);
+    assert_eq!(count, 2 + ONCE, "an assertion");
+    let (count, answer) = cost(server.delegate(&subject, &agent, "a")).await;
+    let child = answer.token();
+    assert_eq!(count, 2 + ONCE, "an exchange with an actor token");
+    let (count, answer) = cost(server.delegate_to_client(&child, &program, "a")).await;
+    answer.expect(200);
+    assert_eq!(count, 3, "an exchange by a client: the client's read comes on top");
+    let form =
+        [("token", child.as_str()), ("client_id", &program.client_id), ("client_secret", &program.secret)];
+    let (count, answer) = cost(server.post("/oauth2/token/introspect").form(&form).send()).await;
+    assert_eq!((count, &answer.body["active"]), (2, &true.into()), "introspection by a client, at any depth");
+    let (count, found) = cost(server.introspect(&child)).await;
+    assert_eq!((count, &found["active"]), (1, &true.into()), "introspection of a delegated token");
 }
 
 /// Each read is one or two statements, however deep and wide the tree.

@@ -41,6 +41,21 @@ pub fn client_changes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
+/// The routes of policies and API keys, for one with this id, with a body that they take.
+fn other_routes(id: &str) -> Vec<(&'static str, String, Value)> {
+    vec![
+        ("POST", "/credential-policies".to_owned(), json!({ "name": "New" })),
+        ("GET", "/credential-policies".to_owned(), Value::Null),
+        ("GET", format!("/credential-policies/{id}"), Value::Null),
+        ("PATCH", format!("/credential-policies/{id}"), json!({ "description": "Other" })),
+        ("DELETE", format!("/credential-policies/{id}"), Value::Null),
+        ("POST", "/api-keys".to_owned(), json!({ "name": "New" })),
+        ("GET", "/api-keys".to_owned(), Value::Null),
+        ("GET", format!("/api-keys/{id}"), Value::Null),
+        ("POST", format!("/api-keys/{id}/revoke"), Value::Null),
+    ]
+}
+
 /// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
@@ -56,6 +71,7 @@ pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
     all.push(("GET", "/delegations/graph".to_owned(), Value::Null));
     all.push(("GET", "/delegations/chains".to_owned(), Value::Null));
+    all.append(&mut other_routes(id));
     MOUNTS
         .iter()
         .flat_map(|mount| {
@@ -131,6 +147,34 @@ impl Server {
              returning id::text"
         ))
         .await
+    }
+
+    /// Asks for a credential policy of acme/demo.
+    pub async fn make_policy(&self, body: Value) -> Answer {
+        self.admin("POST", "/credential-policies").json(body).send().await
+    }
+
+    /// Changes a credential policy of acme/demo.
+    pub async fn change_policy(&self, id: &str, body: Value) -> Answer {
+        self.admin("PATCH", &format!("/credential-policies/{id}")).json(body).send().await
+    }
+
+    /// The id of the policy `default` of acme/demo, which a registration makes.
+    pub async fn default_policy(&self) -> String {
+        self.text_from_sql(
+            "select id::text from credential_policies where name = 'default' and account_id = 'acme'",
+        )
+        .await
+    }
+
+    /// Asks for an API key of acme/demo.
+    pub async fn make_key(&self, body: Value) -> Answer {
+        self.admin("POST", "/api-keys").json(body).send().await
+    }
+
+    /// The API key as acme/demo reads it.
+    pub async fn read_key(&self, id: &str) -> Value {
+        self.admin("GET", &format!("/api-keys/{id}")).send().await.expect(200).body
     }
 
     /// Puts an agent into a state, whatever the status machine says.

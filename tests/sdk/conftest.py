@@ -10,6 +10,9 @@ import pytest
 
 import rules
 from calls import Client, new_loop
+from highflame.zeroid.assertions import build_actor_assertion, generate_keypair
+from highflame.zeroid.errors import ZeroIDError
+from highflame.zeroid.types import Agent
 from traffic import Traffic
 
 OWNER = "dev@company.com"
@@ -39,6 +42,25 @@ class Tenant:
     def options(self):
         """The tenant as the SDK's constructor takes it."""
         return {"account_id": self.account_id, "project_id": self.project_id}
+
+
+@dataclass(frozen=True)
+class Party:
+    """An agent with a key of its own, and where it works."""
+
+    agent: Agent
+    api_key: str
+    private_key_pem: str
+    issuer: str
+
+    def assertion(self, **changes):
+        """A fresh proof of who it is."""
+        options = {"private_key_pem": self.private_key_pem, "audience": self.issuer, **changes}
+        return build_actor_assertion(wimse_uri=self.agent.wimse_uri, **options)
+
+    def to(self):
+        """The party as `delegate_to` takes it."""
+        return {"wimse_uri": self.agent.wimse_uri, "private_key_pem": self.private_key_pem}
 
 
 def setting(name, *, needed=True):
@@ -75,7 +97,7 @@ def open_server():
 
 @pytest.fixture(scope="session")
 def strict_server():
-    """A server that wants credentials on admin routes and on introspection."""
+    """A server as in production: it wants credentials on admin routes, on introspection and on revocation."""
     url = setting("CHANCERY_STRICT_URL", needed=False)
     if not url:
         pytest.skip("CHANCERY_STRICT_URL is not set")
@@ -156,6 +178,39 @@ def register(client, name="worker", **fields):
     """Register an agent with an external id of its own."""
     fields = {"name": name, "external_id": unique(name), "created_by": OWNER, **fields}
     return client.agents.register(**fields)
+
+
+@pytest.fixture
+def party(server, operator, tenant, http):
+    """Make agents with keys of their own in the test's tenant."""
+    issuer = http(server).get("/.well-known/oauth-authorization-server").json()["issuer"]
+
+    def make(name="worker", *, within=tenant, **fields):
+        private, public = generate_keypair()
+        made = register(operator(server, within), name, public_key_pem=public, **fields)
+        return Party(made.agent, made.api_key, private, issuer)
+
+    return make
+
+
+@pytest.fixture
+def oauth_client(server, operator, tenant):
+    """Make confidential clients in the test's tenant; each is its id and its secret, as the SDK's calls take them."""
+
+    def make(*, within=tenant, **fields):
+        options = {"client_id": unique("client"), "name": "Client", "confidential": True, **fields}
+        made = operator(server, within).oauth_clients.create(**options)
+        return {"client_id": made.client.client_id, "client_secret": made.client_secret}
+
+    return make
+
+
+def refusal(call, *args, code, status, kind=ZeroIDError, **kwargs):
+    """The error that the call must raise, with this code and status."""
+    with pytest.raises(kind) as refused:
+        call(*args, **kwargs)
+    assert (refused.value.code, refused.value.status) == (code, status), refused.value
+    return refused.value
 
 
 def accepted(server, token, http):

@@ -9,7 +9,13 @@ from highflame.zeroid.types import (
     CredentialListResponse,
     CredentialRevokeResponse,
     DelegationChain,
+    APIKey,
+    APIKeyCreated,
+    CredentialPolicy,
+    DelegationChainEdge,
+    DelegationChainNode,
     HealthResponse,
+    IssueCredentialResponse,
     IssuedCredential,
     JWKSResponse,
     OAuthClient,
@@ -19,9 +25,13 @@ from highflame.zeroid.types import (
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 PRIVATE_KEY_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-SECRETS = ("api_key", "client_secret", "token", "refresh_token", "assertion")
+SECRETS = (
+    *("api_key", "client_secret", "client_assertion", "token", "refresh_token", "assertion"),
+    *("subject_token", "actor_token", "new_key_proof", "current_key_proof"),
+)
 AGENT = r"/agents/registry/[^/]+"
 CLIENT = r"/oauth/clients/[^/]+"
+CREDENTIAL = r"/credentials/[^/]+"
 MODELS = [
     ("POST", "/agents/register", 201, AgentRegistered),
     ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
@@ -31,14 +41,28 @@ MODELS = [
     ("POST", CLIENT + "/rotate-secret", 200, OAuthClientCreated),
     ("(GET|PATCH)", CLIENT, 200, OAuthClient),
     ("GET", "/credentials", 200, CredentialListResponse),
-    ("GET", "/credentials/[^/]+", 200, IssuedCredential),
-    ("POST", "/credentials/[^/]+/revoke", 200, CredentialRevokeResponse),
-    ("GET", "/delegations/by-jti/[^/]+", 200, DelegationChain),
+    ("GET", CREDENTIAL, 200, IssuedCredential),
+    ("POST", CREDENTIAL + "/revoke", 200, CredentialRevokeResponse),
+    ("POST", "/credentials/issue|" + CREDENTIAL + "/rotate", 201, IssueCredentialResponse),
+    ("GET", r"/delegations/by-jti/[^/]+", 200, DelegationChain),
+    ("POST", "/agents/self/public-key", 200, Agent),
+    ("POST", "/credential-policies", 201, CredentialPolicy),
+    ("(GET|PATCH)", "/credential-policies/[^/]+", 200, CredentialPolicy),
+    ("POST", "/api-keys", 201, APIKeyCreated),
+    ("GET", "/api-keys/[^/]+", 200, APIKey),
     ("POST", "/oauth2/token", 200, AccessToken),
     ("POST", "/oauth2/token/introspect", 200, TokenIntrospection),
     ("GET", "/health", 200, HealthResponse),
     ("GET", r"/\.well-known/jwks\.json", 200, JWKSResponse),
 ]
+
+
+# The lists: their path, the member that holds the items, the items' model and the numbers beside them.
+LISTS = {
+    "/agents/registry": ("agents", Agent, ("total", "limit", "offset")),
+    "/credential-policies": ("credential_policies", CredentialPolicy, ("total",)),
+    "/api-keys": ("keys", APIKey, ("total", "page", "limit")),
+}
 
 
 def check(exchange):
@@ -48,10 +72,12 @@ def check(exchange):
     assert "x-idempotency-key" not in exchange.request_headers, f"sent twice: {exchange}"
     if exchange.status >= 400:
         check_refusal(exchange)
-    elif exchange.method == "GET" and exchange.path == "/agents/registry":
+    elif exchange.method == "GET" and exchange.path in LISTS:
         check_page(exchange)
     elif exchange.method == "GET" and exchange.path == "/oauth/clients":
         check_clients(exchange)
+    elif exchange.status == 204:
+        assert exchange.body == b"", f"a body: {exchange}"
     elif exchange.status != 304 and (found := model_of(exchange)):
         check_model(found, exchange.json(), exchange)
     if exchange.path == "/oauth2/token":
@@ -78,13 +104,14 @@ def check_refusal(exchange):
 
 
 def check_page(exchange):
-    """A list of agents, with how many there are in all."""
+    """A list, with how many there are in all."""
+    member, model, numbers = LISTS[exchange.path]
     body = exchange.json()
-    assert isinstance(body["agents"], list), f"no list: {exchange}"
-    for name in ("total", "limit", "offset"):
+    assert isinstance(body[member], list), f"no list: {exchange}"
+    for name in numbers:
         assert type(body[name]) is int, f"{name} is no integer: {exchange}"
-    for agent in body["agents"]:
-        check_model(Agent, agent, exchange)
+    for item in body[member]:
+        check_model(model, item, exchange)
 
 
 def check_clients(exchange):
@@ -107,8 +134,19 @@ def check_model(model, raw, exchange):
         check_client(raw.get("client", raw), exchange)
     elif model is AccessToken:
         assert None not in raw.values(), f"null in a token answer: {exchange}"
+    elif model is IssueCredentialResponse:
+        check_model(AccessToken, raw["token"], exchange)
+        check_model(IssuedCredential, raw["credential"], exchange)
+    elif model is CredentialListResponse:
+        assert type(raw["total"]) is int, f"total is no integer: {exchange}"
+        for credential in raw["credentials"]:
+            check_model(IssuedCredential, credential, exchange)
+    elif model is DelegationChain:
+        check_chain(raw, exchange)
     elif model is TokenIntrospection and not raw["active"]:
         assert raw == {"active": False}, f"says more than inactive: {exchange}"
+    elif model is APIKey:
+        assert not {"key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
     elif model is JWKSResponse:
         check_keys(raw["keys"], exchange)
 
@@ -119,6 +157,23 @@ def check_agent(raw, exchange):
     assert isinstance(raw["labels"], dict) and isinstance(raw["metadata"], dict), f"labels, metadata: {exchange}"
     assert raw["wimse_uri"].startswith("spiffe://"), f"wimse_uri: {exchange}"
     assert not {"api_key", "key_hash", "secret"} & raw.keys(), f"a secret: {exchange}"
+
+
+def check_chain(raw, exchange):
+    """The root first, each credential below the one before it, and every holder a node."""
+    assert raw["edges"], f"an empty chain: {exchange}"
+    above = {"jti": "", "to": "", "scopes_out": raw["edges"][0]["scopes_out"]}
+    for depth, edge in enumerate(raw["edges"]):
+        check_model(DelegationChainEdge, edge, exchange)
+        assert (edge["parent_jti"], edge["from"]) == (above["jti"], above["to"]), f"order: {exchange}"
+        assert (edge["delegation_depth"], edge["scopes_in"]) == (depth, above["scopes_out"]), f"hop: {exchange}"
+        assert set(edge["attenuated"]) == set(edge["scopes_in"]) - set(edge["scopes_out"]), f"scopes: {exchange}"
+        assert edge["is_revoked"] or not {"revoked_at", "revoke_reason"} & edge.keys(), f"a live one: {exchange}"
+        above = edge
+    for node in raw["nodes"]:
+        check_model(DelegationChainNode, node, exchange)
+    ids = [node["id"] for node in raw["nodes"]]
+    assert len(ids) == len(set(ids)) and set(ids) >= {edge["to"] for edge in raw["edges"]}, f"nodes: {exchange}"
 
 
 def check_client(raw, exchange):

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import OWNER, unique
+from highflame.zeroid.assertions import build_key_proof, generate_keypair
 from highflame.zeroid.types import Agent, AgentRegistered, IssuedCredential
 from rules import MODELS, check_model, model_of, refused_nulls
 
@@ -19,6 +20,27 @@ FULL = {
     "metadata": {"note": None},
     "allowed_scopes": ["data:read"],
     "expires_at": "2999-01-01T00:00:00.123456789+02:00",
+}
+POLICY = {
+    "description": "For the field.",
+    "max_ttl_seconds": 60,
+    "allowed_grant_types": ["api_key"],
+    "allowed_scopes": ["data:read"],
+    "required_trust_level": "first_party",
+    "required_attestation": "software",
+    "max_delegation_depth": 3,
+    "source": "tests",
+    "source_key": "field",
+    "expires_at": "2999-01-01T00:00:00Z",
+}
+KEY = {
+    "description": "For the pipeline.",
+    "scopes": ["data:read"],
+    "environment": "test",
+    "expires_in_days": 7,
+    "metadata": {"note": None},
+    "ip_allowlist": ["10.0.0.0/8"],
+    "product": "search",
 }
 
 
@@ -57,6 +79,8 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     second = raw.post("/oauth2/token", json={"grant_type": "api_key", "api_key": key}).json()["jti"]
     admin("POST", f"/credentials/{second}/revoke")
     assert admin("GET", f"/delegations/by-jti/{second}")["edges"][0]["is_revoked"] is True
+    rotate(admin, made["identity"]["id"])
+    enrol(raw, made["identity"], token)
     for action in ("/deactivate", "/activate", "/rotate-key"):
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
@@ -69,6 +93,14 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
     admin("PATCH", client, json={})
     assert admin("POST", client + "/rotate-secret")["client_secret"] != made["client_secret"]
     assert admin("DELETE", client) == {"deleted": True, "id": made["client"]["id"]}
+    more = POLICY if fields else {}
+    policy = f"/credential-policies/{admin('POST', '/credential-policies', json={'name': 'field', **more})['id']}"
+    admin("PATCH", policy, json={})
+    assert admin("GET", "/credential-policies")["credential_policies"][0] == admin("GET", policy)
+    key = f"/api-keys/{admin('POST', '/api-keys', json={'name': 'ci', **(KEY if fields else {})})['id']}"
+    assert admin("GET", "/api-keys")["keys"][0] == admin("GET", key)
+    admin("POST", key + "/revoke")
+    assert admin("GET", key)["state"] == "revoked"
     raw.get("/health")
     raw.get("/.well-known/jwks.json")
 
@@ -78,3 +110,21 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
             check_model(model, exchange.json(), exchange)
             met.add(model)
     assert met == {model for *_, model in MODELS}
+
+
+def rotate(admin, agent):
+    """An administrator issues a credential and replaces it."""
+    first = admin("POST", "/credentials/issue", json={"identity_id": agent})["credential"]
+    second = admin("POST", f"/credentials/{first['id']}/rotate", json={})["credential"]
+    assert admin("GET", f"/credentials/{first['id']}")["revoke_reason"] == "rotated"
+    assert admin("GET", f"/credentials/{second['id']}") == second
+
+
+def enrol(raw, agent, token):
+    """The agent registers a key of its own; this stands at the root only."""
+    private, public = generate_keypair()
+    issuer = raw.get("/.well-known/oauth-authorization-server").json()["issuer"]
+    proof = build_key_proof(wimse_uri=agent["wimse_uri"], private_key_pem=private, issuer=issuer)
+    body = {"new_public_key_pem": public, "new_key_proof": proof}
+    answer = raw.post("/agents/self/public-key", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text

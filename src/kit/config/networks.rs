@@ -20,6 +20,23 @@ impl Networks {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Networks from a list that has one in each item.
+    pub fn of(items: &[String]) -> Result<Self, String> {
+        let network = |item: &String| {
+            network(item).ok_or("expected one network in each item, such as 10.0.0.0/8 or 192.0.2.7")
+        };
+        Ok(Self(items.iter().map(network).collect::<Result<_, _>>()?))
+    }
+
+    /// Each network as text.
+    pub fn items(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse()).ok()
 }
 
 impl FromStr for Networks {
@@ -28,12 +45,9 @@ impl FromStr for Networks {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let network = |part: &str| {
-            let single = part.parse::<IpAddr>().map(IpNet::from);
-            single.or_else(|_| part.parse()).map_err(|_| {
-                "expected networks separated by commas, such as 10.0.0.0/8, 192.0.2.7".to_owned()
-            })
+            network(part).ok_or("expected networks separated by commas, such as 10.0.0.0/8, 192.0.2.7")
         };
-        parts.map(network).collect::<Result<_, _>>().map(Self)
+        Ok(Self(parts.map(network).collect::<Result<_, _>>()?))
     }
 }
 
@@ -47,7 +61,7 @@ impl TryFrom<String> for Networks {
 
 impl From<Networks> for String {
     fn from(networks: Networks) -> Self {
-        networks.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        networks.items().join(", ")
     }
 }
 
@@ -69,5 +83,11 @@ mod tests {
         }
         assert!("10.0.0.0/33".parse::<Networks>().is_err());
         assert!("".parse::<Networks>().unwrap().is_empty());
+        let listed =
+            |items: &[&str]| Networks::of(&items.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(listed(&["10.0.0.0/8", "::1"]).unwrap().items(), ["10.0.0.0/8", "::1/128"]);
+        for bad in ["", " ", "10.0.0.1,10.0.0.2", "10.0.0.0/33", "example.com"] {
+            assert!(listed(&[bad]).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,12 +1,17 @@
 //! Extractors whose rejections are problem documents: JSON bodies, ids in paths, queries.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::limits::{check_json, read_body};
@@ -82,9 +87,33 @@ pub fn parse<T: DeserializeOwned>(text: &[u8], limits: &Limits) -> Result<T> {
         return Err(refuse_at(Kind::Invalid, "the body is not a JSON object", "body", ""));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error, text))?;
+    let Object(value) =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| explain(&error, text))?;
     reader.end().map_err(|_| refuse(Kind::InvalidRequest, "text follows the end of the JSON body"))?;
     Ok(value)
+}
+
+/// What is read from a JSON object. Left alone, serde takes a list too, as members in the order of their declaration.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+    }
 }
 
 fn explain(error: &serde_path_to_error::Error<serde_json::Error>, text: &str) -> Error {
@@ -157,6 +186,30 @@ impl Query {
     pub fn many(&self, name: &str) -> Vec<String> {
         let values = self.0.iter().filter(|(key, _)| key == name).flat_map(|(_, value)| value.split(','));
         values.map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The values of a filter, each of which must be a word of the enum `T`.
+    pub fn words<T: DeserializeOwned>(&self, name: &'static str) -> Result<Vec<String>> {
+        let values = self.many(name);
+        for value in &values {
+            if serde_json::from_value::<T>(json!(value)).is_err() {
+                let why = format!("{name} has no such value");
+                return Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), value.as_str()));
+            }
+        }
+        Ok(values)
+    }
+
+    /// `key:value` as the JSON object that must be contained.
+    pub fn pair(&self, name: &'static str) -> Result<Option<Value>> {
+        match self.one(name)?.map(|text| (text, text.split_once(':'))) {
+            None => Ok(None),
+            Some((_, Some((key, value)))) if !key.is_empty() => Ok(Some(json!({ key: value }))),
+            Some((text, _)) => {
+                let why = format!("{name} is of the form key:value");
+                Err(refuse_at(Kind::InvalidRequest, why, format!("query.{name}"), text))
+            }
+        }
     }
 
     /// `true` or `false`; anything else is refused.

@@ -3,6 +3,7 @@
 pub mod extract;
 pub mod health;
 pub mod limits;
+pub mod members;
 pub mod page;
 pub mod problem;
 pub mod rate;

@@ -4,6 +4,8 @@ use super::{Denial, Principal, Request};
 use crate::access;
 use crate::access::scope::{Scopes, intersect};
 use crate::api_keys::{self, Evidence};
+use crate::kit::config::Networks;
+use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::policies::Policy;
 use crate::tokens::Grant;
@@ -33,6 +35,8 @@ fn decide(request: &Request<'_>, evidence: Evidence) -> Result<Grant> {
     if evidence.key_ended || evidence.key_expires_at.is_some_and(|at| at <= request.now) {
         return Err(invalid());
     }
+    check_network(&evidence, request.from)?;
+    evidence.check_policies()?;
     let holding = evidence.holding.ok_or_else(invalid)?;
     let layers =
         [Scopes::ceiling(evidence.key_scopes), evidence.key_policy.as_ref().and_then(Policy::ceiling)];
@@ -45,6 +49,18 @@ fn decide(request: &Request<'_>, evidence: Evidence) -> Result<Grant> {
         user_id: evidence.created_by,
         ..Grant::root(request.app, NAME, holding)
     })
+}
+
+/// A key that is bound to networks works from nowhere else.
+fn check_network(evidence: &Evidence, from: &Origin) -> Result<()> {
+    let Some(networks) = &evidence.ip_allowlist else { return Ok(()) };
+    let unreadable =
+        |why| anyhow::anyhow!("the allow list of API key {} can't be read: {why}", evidence.key_id);
+    let networks = Networks::of(networks).map_err(unreadable)?;
+    if networks.is_empty() || from.address.is_some_and(|address| networks.contains(address)) {
+        return Ok(());
+    }
+    Err(refuse(Kind::InvalidGrant, "the api key may not be used from this address"))
 }
 
 /// Unknown, revoked, replaced and expired keys are one answer.

@@ -7,14 +7,12 @@ use std::collections::{HashSet, VecDeque};
 
 use serde::Serialize;
 use sqlx::PgConnection;
-use time::Duration;
 use uuid::Uuid;
 
 use super::revoke::Anchor;
 use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::Result;
-use crate::kit::ids;
 
 /// How many credentials one statement looks at.
 const PAGE: usize = 1000;
@@ -92,8 +90,9 @@ impl<'a> Walk<'a> {
         Self::begin(db, tenant, anchors, None).await
     }
 
-    /// The same as it was when the anchor was marked: marks before that moment count, and what was issued after it is
-    /// left out, for it was dead from birth.
+    /// The same as it was when the anchor was marked: marks before that moment count. Nothing is left out for having been
+    /// issued later: a mark bears the time of its request, and is committed, maybe after waiting for a lock, when more has
+    /// been issued, at other servers by other clocks. So a token that was born inactive may be among them.
     pub async fn as_of(db: &mut PgConnection, tenant: &'a Tenant, anchor: Anchor, at: Time) -> Result<Self> {
         Self::begin(db, tenant, &[anchor], Some(at)).await
     }
@@ -130,9 +129,7 @@ impl<'a> Walk<'a> {
     }
 
     fn meet(&mut self, jtis: Vec<Uuid>) {
-        let bound = self.before.map(|at| ids::lower_bound(at + Duration::milliseconds(1)));
-        let in_time = jtis.into_iter().filter(|jti| bound.is_none_or(|bound| *jti < bound));
-        self.met.extend(in_time.filter(|jti| self.seen.insert(*jti)));
+        self.met.extend(jtis.into_iter().filter(|jti| self.seen.insert(*jti)));
     }
 }
 

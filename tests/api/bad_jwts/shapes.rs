@@ -91,10 +91,17 @@ fn alphabets(maker: &Maker, rows: &mut Rows) {
         "the other alphabet",
         format!("{}.{}.{}", parts[0], parts[1], STANDARD_NO_PAD.encode(signature)),
     );
-    rows.add("hexadecimal", joined(&|part| part.iter().map(|byte| format!("{byte:02x}")).collect()));
+    rows.add(
+        "hexadecimal",
+        joined(&|part| part.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()),
+    );
     rows.add("lower case", good.to_lowercase());
     rows.add("upper case", good.to_uppercase());
     rows.add("the unused bits of the signature set", with_unused_bits(good));
+}
+
+fn digit(half: u8) -> char {
+    char::from_digit(half.into(), 16).unwrap()
 }
 
 /// The same bytes in another text: 64 bytes leave four bits of the last letter unused.
