@@ -11,6 +11,9 @@ use crate::kit::clock::Time;
 pub struct Principal {
     /// The root's holder, as a URI.
     pub sub: String,
+    /// The same by its id; rows of before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_id: Option<Uuid>,
     /// The client that obtained the root, "" if none did.
     #[serde(default)]
     pub client_id: String,
@@ -84,6 +87,7 @@ impl Principal {
     pub fn of(holder: &Holder, client_id: &str) -> Self {
         Self {
             sub: holder.wimse_uri.clone(),
+            identity_id: Some(holder.identity_id),
             client_id: client_id.to_owned(),
             external_id: holder.external_id.clone(),
             identity_type: holder.identity_type.as_str().to_owned(),

@@ -66,7 +66,8 @@ impl Subject {
     /// Every name of the one who would be acted for: the holder, and the principal of the chain it ends.
     pub fn names(&self) -> Vec<String> {
         let Parent { subject, holder_uri, principal, .. } = &self.parent;
-        let mut names: Vec<String> = self.identity_id.iter().map(Uuid::to_string).collect();
+        let ids = self.identity_id.iter().chain(&principal.identity_id);
+        let mut names: Vec<String> = ids.map(Uuid::to_string).collect();
         for name in [
             subject,
             holder_uri,
@@ -115,6 +116,7 @@ fn subject(row: &PgRow, jti: Uuid) -> sqlx::Result<Subject> {
     let actors: Option<Json<Vec<Hop>>> = row.try_get("subject_actors")?;
     let holder = Principal {
         sub: row.try_get("subject_uri")?,
+        identity_id: row.try_get("subject_identity_id")?,
         client_id: client_id.clone(),
         external_id: row.try_get("subject_external_id")?,
         identity_type: row.try_get("subject_identity_type")?,

@@ -54,7 +54,8 @@ pub async fn exchange(
                 and coalesce(g.expires_at > $4, true)
                 and (g.from_id = any($3) or g.from_id in (h.identity_id::text, h.wimse_uri, h.external_id))
                 and g.to_id in (i.id::text, i.wimse_uri, i.external_id, nullif(s.client_id, ''), s.subject,
-                    s.principal ->> 'sub', s.principal ->> 'external_id', nullif(s.principal ->> 'client_id', ''))
+                    s.principal ->> 'sub', s.principal ->> 'identity_id', s.principal ->> 'external_id',
+                    nullif(s.principal ->> 'client_id', ''))
              ) as may_act
          from (select $2::text as uri) actor
          left join credential_activity s on s.jti = $1

@@ -12,6 +12,7 @@ mod signer;
 mod world;
 
 mod access;
+mod acting;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
@@ -69,6 +70,7 @@ mod policy_effects;
 mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
+mod profiles;
 mod registry_filters;
 mod revocation;
 mod rfc;
