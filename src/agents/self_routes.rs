@@ -18,7 +18,7 @@ use crate::kit::http::problem::Problem;
 
 /// The routes; they stand at the root only.
 pub fn routes() -> Router<Arc<App>> {
-    Router::new().route(enrol::PATH, post(enrol))
+    Router::new().route("/agents/self/public-key", post(enrol))
 }
 
 async fn enrol(
