@@ -112,6 +112,18 @@ pub fn narrow(requested: &Scopes, ceiling: Ceiling) -> Result<Scopes> {
     Ok(granted)
 }
 
+/// What is granted under `own`, the ceiling of whoever presents a grant. Those beside him narrow it and add nothing: a
+/// reserved scope must stand in his own.
+pub fn narrow_beside(
+    requested: &Scopes,
+    own: Ceiling,
+    beside: impl IntoIterator<Item = Ceiling>,
+) -> Result<Scopes> {
+    let open = own.is_none();
+    let granted = narrow(requested, intersect(beside.into_iter().chain([own])))?;
+    Ok(if open { granted.without_reserved() } else { granted })
+}
+
 /// Refuses scopes for a ceiling that hold a reserved one the caller does not hold himself.
 pub fn check_grantable(scopes: &Scopes, at: &'static str, holds: impl Fn(&str) -> bool) -> Result<()> {
     match scopes.iter().find(|scope| is_reserved(scope) && !holds(scope)) {

@@ -15,7 +15,7 @@ mod update;
 pub mod routes;
 
 pub use evidence::Evidence;
-pub use grant_types::CIBA;
+pub use grant_types::{CIBA, CLIENT_CREDENTIALS};
 pub use lifecycle::{
     BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret, would_end,
 };

@@ -10,9 +10,10 @@ use super::issue::{ClientStamp, Grant, Issued, issue};
 use super::ledger::{self, Record};
 use super::revoke::mark;
 use super::store;
-use crate::access::scope::{Ceiling, Scopes, check_grantable, intersect, narrow};
+use crate::access::scope::{Ceiling, Scopes, check_grantable, intersect, narrow, narrow_beside};
 use crate::agents::{self, Holding};
 use crate::audit::{self, Event};
+use crate::clients::CLIENT_CREDENTIALS;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
@@ -123,12 +124,12 @@ impl Basis {
         Ok(())
     }
 
-    fn ceilings(&self) -> [Ceiling; 3] {
-        [
-            Scopes::ceiling(self.key_scopes.clone()),
-            self.key_policy.as_ref().and_then(Policy::ceiling),
-            self.client_scopes.clone().map(Scopes::stored),
-        ]
+    fn of_key(&self) -> [Ceiling; 2] {
+        [Scopes::ceiling(self.key_scopes.clone()), self.key_policy.as_ref().and_then(Policy::ceiling)]
+    }
+
+    fn of_client(&self) -> Ceiling {
+        self.client_scopes.clone().map(Scopes::stored)
     }
 }
 
@@ -138,7 +139,7 @@ pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Gr
     let requested = Scopes::of(new.scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let scopes = narrow(&requested, intersect(holding.ceilings()))?;
     check_grantable(&scopes, "body.scopes", |scope| cx.caller.holds(scope))?;
-    let named = Some(new.grant_type.as_str()).filter(|name| !name.is_empty()).unwrap_or("client_credentials");
+    let named = Some(new.grant_type.as_str()).filter(|name| !name.is_empty()).unwrap_or(CLIENT_CREDENTIALS);
     let grant_type = policies::grant_type(named).ok_or_else(|| {
         refuse_at(Kind::InvalidRequest, "grant_type is not one of the grant types", "body.grant_type", "")
     })?;
@@ -178,7 +179,16 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     // Each of them may hold less by now than when the old one was issued.
     let scopes = match Scopes::stored(kept.scopes) {
         none if none.is_empty() => none,
-        held => narrow(&held, intersect(holding.ceilings().into_iter().chain(kept.basis.ceilings())))?,
+        held => {
+            let own = holding.ceilings().into_iter().chain(kept.basis.of_key());
+            let client = kept.basis.of_client();
+            // The client's own grant has the client for its ceiling; beside any other it only narrows.
+            if kept.grant_type == CLIENT_CREDENTIALS {
+                narrow(&held, intersect(own.chain([client])))?
+            } else {
+                narrow_beside(&held, intersect(own), [client])?
+            }
+        }
     };
     check_grantable(&scopes, "path.id", |scope| cx.caller.holds(scope))?;
     let grant_type = policies::grant_type(&kept.grant_type)

@@ -137,18 +137,27 @@ impl Model {
     fn granted(&self, wish: &Wish) -> Option<Scopes> {
         let ceiling = self.layers(wish).into_iter().reduce(|all, layer| all & layer);
         if wish.grant == Grant::TokenExchange && wish.parent.is_some() {
-            // Only what was named is delegated, and what administers only to one whose own ceiling names it.
-            let agent = &self.agents[wish.holder];
-            let open = agent.allowed.is_none() && self.policies[agent.policy].rules.scopes.is_none();
-            let granted = wish.scopes & ceiling.unwrap();
-            let granted = if open { granted.without_reserved() } else { granted };
+            // Only what was named is delegated.
+            let granted = self.beside(wish, wish.scopes & ceiling.unwrap());
             return Some(granted).filter(|granted| !granted.is_empty());
         }
         if wish.scopes.is_empty() {
-            return Some(ceiling.unwrap_or_default());
+            return Some(self.beside(wish, ceiling.unwrap_or_default()));
         }
         let granted = ceiling.map_or(wish.scopes.without_reserved(), |ceiling| wish.scopes & ceiling);
-        Some(granted).filter(|granted| !granted.is_empty() || wish.scopes.is_reserved())
+        let granted = Some(granted).filter(|granted| !granted.is_empty() || wish.scopes.is_reserved())?;
+        Some(self.beside(wish, granted))
+    }
+
+    /// What administers is granted only under an own ceiling that names it: a client beside somebody else's grant, a
+    /// parent or a may-act grant adds nothing.
+    fn beside(&self, wish: &Wish, granted: Scopes) -> Scopes {
+        let key = wish.key.and_then(|key| self.keys[key].scopes);
+        let client = wish.client.filter(|_| wish.grant == Grant::ClientCredentials);
+        let client = client.map(|client| self.clients[client].scopes);
+        let policies = self.policies_over(wish).map(|policy| policy.rules.scopes);
+        let mut own = [key, client, self.agents[wish.holder].allowed].into_iter().chain(policies);
+        if own.any(|layer| layer.is_some()) { granted } else { granted.without_reserved() }
     }
 
     /// The rules that hold of every token, each asked for itself and of what was really issued.

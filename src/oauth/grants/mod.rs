@@ -6,7 +6,7 @@ pub mod token_exchange;
 
 use super::client_auth::Authenticated;
 use super::params::Params;
-use crate::access::scope::{Ceiling, Scopes, intersect, narrow};
+use crate::access::scope::{Ceiling, Scopes, narrow_beside};
 use crate::agents::Holding;
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Flaw, Key, NOT_SIGNED};
@@ -74,9 +74,7 @@ impl Request<'_> {
     /// What is granted of the request under `own`, the ceiling of whoever presents the grant. A client beside him narrows
     /// it and adds nothing: a reserved scope must stand in his own.
     pub fn narrow(&self, own: Ceiling) -> Result<Scopes> {
-        let open = own.is_none();
-        let granted = narrow(&self.scopes, intersect([self.client_ceiling(), own]))?;
-        Ok(if open { granted.without_reserved() } else { granted })
+        narrow_beside(&self.scopes, own, [self.client_ceiling()])
     }
 }
 

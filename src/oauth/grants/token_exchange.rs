@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Denial, Principal, Request, client_credentials, flawed, verify_assertion};
 use crate::access;
-use crate::access::scope::{Scopes, intersect, narrow};
+use crate::access::scope::{Scopes, intersect, narrow_beside};
 use crate::agents::{Holder, Holding};
 use crate::delegations::{self, MayAct, Question};
 use crate::kit::assertion::Assertion;
@@ -166,10 +166,7 @@ fn decide(
         right.and_then(MayAct::ceiling),
     ];
     let own = intersect(actor.holding.ceilings());
-    let open = own.is_none();
-    let granted = narrow(&request.scopes, intersect(layers.into_iter().chain([own])))?;
-    // What administers the server is passed on only to one whose own ceiling names it.
-    let scopes = if open { granted.without_reserved() } else { granted };
+    let scopes = narrow_beside(&request.scopes, own, layers)?;
     if scopes.is_empty() {
         return Err(refuse(Kind::InvalidScope, "no requested scope can be delegated"));
     }
