@@ -33,7 +33,7 @@ impl AccessToken {
         Self {
             token: issued.token.clone(),
             issued_token_type: None,
-            token_type: "Bearer",
+            token_type: if credential.jkt.is_some() { "DPoP" } else { "Bearer" },
             expires_in: (credential.expires_at - credential.issued_at).whole_seconds(),
             scope: credential.scopes.joined(),
             jti: credential.jti,

@@ -58,6 +58,8 @@ pub struct Claims<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     may_act: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act<'a>>,
 }
 
@@ -148,6 +150,7 @@ impl<'a> Claims<'a> {
             delegation_depth: grant.depth(),
             user_id: &grant.user_id,
             may_act: grant.may_act.as_ref(),
+            cnf: grant.jkt.as_deref().map(|jkt| Confirmation { jkt }),
             act: act(issuer, grant, stamp),
         }
     }

@@ -39,6 +39,8 @@ pub struct Grant {
     pub client: Option<ClientStamp>,
     /// The credential it comes from.
     pub parent: Option<Parent>,
+    /// The thumbprint of the key it is bound to (RFC 9449 section 6.1).
+    pub jkt: Option<String>,
     /// How its claims are written.
     pub profile: Profile,
     /// The person behind it, "" if unknown.
@@ -86,6 +88,7 @@ impl Grant {
             api_key_id: None,
             client: None,
             parent: None,
+            jkt: None,
             profile: app.config.tokens.profile,
             user_id: String::new(),
             may_act: None,
@@ -118,10 +121,13 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         tenant: grant.holding.tenant.clone(),
         token_sha256: secret::sha256(token.as_bytes()),
         kid: key.kid().to_owned(),
-        identity_id: holder.identity_id,
+        identity_id: Some(holder.identity_id),
         agent_epoch: holder.epoch,
         api_key_id: grant.api_key_id,
         client: grant.client.clone(),
+        person: None,
+        family_id: None,
+        jkt: grant.jkt.clone(),
         parent_jti: grant.parent.as_ref().map(|parent| parent.jti),
         ancestors: grant.parent.as_ref().map(Parent::lineage).unwrap_or_default(),
         mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
@@ -169,7 +175,7 @@ fn stamp(grant: &Grant, now: Time, times: (Time, Time)) -> Result<Stamp> {
         agent_id: holder.identity_id,
         iat: issued_at.unix_timestamp(),
         scope: grant.scopes.joined(),
-        jkt: None,
+        jkt: grant.jkt.clone(),
     };
     Ok(Stamp {
         jti: ids::new(now)?,

@@ -23,6 +23,10 @@ pub enum Anchor {
     Identity(Uuid, i32),
     /// What a client obtained in the epoch that ended.
     Client(Uuid, i32),
+    /// What was issued in a person's name in the epoch that ended.
+    Person(Uuid, i32),
+    /// What was obtained with the refresh tokens of a family.
+    Family(Uuid),
 }
 
 impl Anchor {
@@ -33,6 +37,8 @@ impl Anchor {
             Self::ApiKey(id) => ("api_key", id, None),
             Self::Identity(id, epoch) => ("identity", id, Some(epoch)),
             Self::Client(id, epoch) => ("client", id, Some(epoch)),
+            Self::Person(id, epoch) => ("person", id, Some(epoch)),
+            Self::Family(id) => ("family", id, None),
         }
     }
 }
@@ -65,6 +71,8 @@ impl Revocation {
             ("api_key", None) => Some(Anchor::ApiKey(self.anchor_id)),
             ("identity", Some(epoch)) => Some(Anchor::Identity(self.anchor_id, epoch)),
             ("client", Some(epoch)) => Some(Anchor::Client(self.anchor_id, epoch)),
+            ("person", Some(epoch)) => Some(Anchor::Person(self.anchor_id, epoch)),
+            ("family", None) => Some(Anchor::Family(self.anchor_id)),
             _ => None,
         }
     }

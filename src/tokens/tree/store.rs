@@ -8,22 +8,32 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
 use crate::tokens::revoke::Anchor;
 
+/// Rows of which one epoch is meant, as two columns.
+#[derive(Default)]
+struct Epochs {
+    ids: Vec<Uuid>,
+    epochs: Vec<i32>,
+}
+
+impl Epochs {
+    fn push(&mut self, id: Uuid, epoch: i32) {
+        self.ids.push(id);
+        self.epochs.push(epoch);
+    }
+}
+
 /// What rests on the anchors themselves. Each branch begins at an index.
 pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]) -> sqlx::Result<Vec<Uuid>> {
-    let (mut own, mut keys) = (Vec::new(), Vec::new());
-    let (mut identities, mut clients) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let (mut own, mut keys, mut families) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut identities, mut clients, mut people) = (Epochs::default(), Epochs::default(), Epochs::default());
     for anchor in anchors {
         match *anchor {
             Anchor::Credential(jti) => own.push(jti),
             Anchor::ApiKey(id) => keys.push(id),
-            Anchor::Identity(id, epoch) => {
-                identities.0.push(id);
-                identities.1.push(epoch);
-            }
-            Anchor::Client(id, epoch) => {
-                clients.0.push(id);
-                clients.1.push(epoch);
-            }
+            Anchor::Family(id) => families.push(id),
+            Anchor::Identity(id, epoch) => identities.push(id, epoch),
+            Anchor::Client(id, epoch) => clients.push(id, epoch),
+            Anchor::Person(id, epoch) => people.push(id, epoch),
         }
     }
     sqlx::query_scalar(
@@ -40,16 +50,25 @@ pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]
          select jti from credentials
          where account_id = $1 and project_id = $2 and oauth_client_id = any($7)
            and (oauth_client_id, client_epoch) in
-               (select a.id, a.epoch from unnest($7::uuid[], $8::integer[]) as a (id, epoch))",
+               (select a.id, a.epoch from unnest($7::uuid[], $8::integer[]) as a (id, epoch))
+         union all
+         select jti from credentials
+         where account_id = $1 and project_id = $2 and person_id = any($9)
+           and (person_id, person_epoch) in (select a.id, a.epoch from unnest($9::uuid[], $10::integer[]) as a (id, epoch))
+         union all
+         select jti from credentials where account_id = $1 and project_id = $2 and family_id = any($11)",
     )
     .bind(&tenant.account_id)
     .bind(&tenant.project_id)
     .bind(own)
     .bind(keys)
-    .bind(identities.0)
-    .bind(identities.1)
-    .bind(clients.0)
-    .bind(clients.1)
+    .bind(identities.ids)
+    .bind(identities.epochs)
+    .bind(clients.ids)
+    .bind(clients.epochs)
+    .bind(people.ids)
+    .bind(people.epochs)
+    .bind(families)
     .fetch_all(db)
     .await
 }
@@ -67,8 +86,7 @@ pub async fn children(db: &mut PgConnection, tenant: &Tenant, parents: &[Uuid]) 
 
 /// The credentials with whether a mark before `before` ended them, each by itself or, with `lineage`, by any of its
 /// ancestors. Whoever comes down the tree has seen these already. The bounds on the ids let the plan leave out
-/// partitions. A signing key's mark is asked for again, as a later one of the credential's own covers it in the view. A mark
-/// whose time nobody wrote down is old.
+/// partitions. A mark whose time nobody wrote down is old.
 pub async fn nodes(
     db: &mut PgConnection,
     tenant: &Tenant,
@@ -78,13 +96,12 @@ pub async fn nodes(
 ) -> sqlx::Result<Vec<Node>> {
     sqlx::query_as(
         "select s.jti, s.identity_id, s.expires_at,
-             s.is_marked and ($6::timestamptz is null or coalesce(least(s.mark_at, k.revoked_at) < $6, true))
+             s.is_marked and ($6::timestamptz is null or coalesce(s.mark_at < $6, true))
              or ($7 and cardinality(s.ancestors) > (
-                 select count(*) from credential_standing a left join signing_keys ak on ak.kid = a.kid
+                 select count(*) from credential_standing a
                  where a.jti = any(s.ancestors)
-                   and not (a.is_marked
-                            and ($6 is null or coalesce(least(a.mark_at, ak.revoked_at) < $6, true))))) as ended
-         from credential_standing s left join signing_keys k on k.kid = s.kid
+                   and not (a.is_marked and ($6 is null or coalesce(a.mark_at < $6, true))))) as ended
+         from credential_standing s
          where s.account_id = $1 and s.project_id = $2 and s.jti = any($3) and s.jti between $4 and $5",
     )
     .bind(&tenant.account_id)
