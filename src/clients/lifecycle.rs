@@ -8,12 +8,12 @@ use time::Duration;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::glob::Glob;
 use super::types::{Client, Secrets};
 use super::{Created, lock, rules, store};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
+use crate::kit::glob::Glob;
 use crate::kit::http::limits::check_text;
 use crate::kit::secret::{self, Secret};
 use crate::tokens::{self, Anchor};

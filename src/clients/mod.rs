@@ -1,9 +1,8 @@
 //! OAuth clients: programs that authenticate at the protocol's endpoints, by a secret, by a key or, where they are public,
 //! not at all. A client may be bound to an identity of its tenant, as which it then acts.
+mod documents;
 mod evidence;
-mod glob;
 mod grant_types;
-mod jwks;
 mod lifecycle;
 mod redirect_uris;
 mod register;
@@ -14,8 +13,9 @@ mod update;
 
 pub mod routes;
 
+pub use documents::{Documents, for_authorization, is_url};
 pub use evidence::Evidence;
-pub use grant_types::{CIBA, CLIENT_CREDENTIALS};
+pub use grant_types::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 pub use lifecycle::{
     BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret, would_end,
 };

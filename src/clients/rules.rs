@@ -1,14 +1,15 @@
 //! What holds of every client, however it came to be as it is: new clients and changed ones are checked as a whole.
 
 use super::grant_types::{self, CLIENT_CREDENTIALS};
+use super::redirect_uris;
 use super::types::{AuthMethod, Client, ClientType};
-use super::{jwks, redirect_uris};
 use crate::access::scope::{self, Scopes};
 use crate::agents::{self, Agent};
 use crate::kit::config::Limits;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::kit::jwks;
 
 /// The shapes of claims that a client may ask for.
 const TOKEN_PROFILES: [&str; 3] = ["zeroid", "rfc8693", "shark"];

@@ -9,6 +9,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
+use crate::access::scope::{Ceiling, Scopes};
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
 use crate::kit::secret::{self, SecretHash};
@@ -67,6 +68,9 @@ impl FromStr for AuthMethod {
     }
 }
 
+/// The `registration_source` of a client that a document describes.
+pub const DESCRIBED: &str = "document";
+
 /// The keyed hashes of what a client may present. `Debug` shows none.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
@@ -123,7 +127,7 @@ pub struct Client {
     /// The identity it was bound to, shown as "" where there is none.
     #[serde(skip)]
     pub identity_id: Option<Uuid>,
-    /// `internal`, or `dynamic` where it registered itself.
+    /// `internal`, `dynamic` where it registered itself, or `document` where it has no row.
     pub registration_source: String,
     /// Which software it is, as it says.
     pub software_id: String,
@@ -196,6 +200,22 @@ impl FromRow<'_, PgRow> for Client {
 }
 
 impl Client {
+    /// Whether only a document at its URL describes it. It has neither a row nor a tenant of its own.
+    pub fn is_described(&self) -> bool {
+        self.registration_source == DESCRIBED
+    }
+
+    /// The id of its row, if it has one.
+    pub fn row(&self) -> Option<Uuid> {
+        (!self.is_described()).then_some(self.id)
+    }
+
+    /// What it may obtain at the most. A registered one has a list; what a document says is only a wish.
+    pub fn ceiling(&self) -> Ceiling {
+        let listed = self.scopes.clone();
+        if self.is_described() { Scopes::ceiling(Some(listed)) } else { Some(Scopes::stored(listed)) }
+    }
+
     /// Whether it may go without authenticating. A row that carries a secret is confidential, whatever its type says.
     pub fn is_public(&self) -> bool {
         self.client_type == ClientType::Public && self.secrets.current.is_none()

@@ -13,10 +13,11 @@ use super::config::Database;
 use super::db::{self, Gate, Group};
 use super::error::{Error, Kind, Result, refuse};
 use super::metrics::Metrics;
+use super::outbound::{KeySets, Outbound};
 use super::seal::MasterKeys;
 use crate::access::Lockouts;
 use crate::api_keys::{self, Usage};
-use crate::clients;
+use crate::clients::{self, Documents};
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
 use crate::tokens::ledger::{self, Outcome, Record};
@@ -43,6 +44,12 @@ pub struct App {
     pub lockouts: Lockouts,
     /// How many requests addresses and keys sent lately.
     pub rates: Rates,
+    /// What fetches from other servers.
+    pub outbound: Arc<Outbound>,
+    /// The keys that others publish.
+    pub key_sets: KeySets,
+    /// The clients that describe themselves.
+    pub documents: Documents,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// When the server started, for `/health`.
@@ -108,6 +115,9 @@ impl App {
             usage: Usage::default(),
             lockouts: Lockouts::default(),
             rates: Rates::new(&config.rate),
+            outbound: Arc::new(Outbound::open(&config.outbound)?),
+            key_sets: KeySets::default(),
+            documents: Documents::default(),
             metrics: Metrics::default(),
             started: Stopwatch::start(),
             draining: CancellationToken::new(),

@@ -18,6 +18,9 @@ use super::secret;
 /// How far another clock may be off. The same for every time in every assertion.
 pub const SKEW: Duration = Duration::seconds(30);
 
+/// The algorithms of assertions: all with a public key, none that a text in a token could turn into another.
+pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+
 /// What is wrong with an assertion, in words for whoever made it. Never holds a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -41,6 +44,8 @@ pub struct Assertion<'a> {
     signature: &'a str,
     header: Header,
     claims: Claims,
+    /// The claims as they came.
+    text: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -170,13 +175,14 @@ impl<'a> Assertion<'a> {
         if header.typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("jwt")) {
             return Err(Flaw("its typ is not JWT"));
         }
-        let claims: Claims = serde_json::from_str(&decode(claims)?)
+        let text = decode(claims)?;
+        let claims: Claims = serde_json::from_str(&text)
             .map_err(|_| Flaw("its claims are no JSON object, or a registered claim has the wrong type"))?;
         // Postgres, which is asked for the issuer before anything is verified, can't hold it.
         if [&claims.iss, &claims.sub].into_iter().flatten().any(|name| name.contains('\0')) {
             return Err(Flaw("its iss or sub holds the NUL character"));
         }
-        Ok(Self { signed, signature, header, claims })
+        Ok(Self { signed, signature, header, claims, text })
     }
 
     /// The claims, not to be believed before [`Assertion::verify`]: for finding the key.
@@ -189,9 +195,51 @@ impl<'a> Assertion<'a> {
         self.header.kid.as_deref()
     }
 
+    /// The algorithm in the header, not to be believed either.
+    pub fn algorithm(&self) -> &str {
+        &self.header.alg
+    }
+
+    /// Any claim, not to be believed before it is verified.
+    pub fn claim(&self, name: &str) -> Option<Value> {
+        serde_json::from_str::<serde_json::Map<String, Value>>(&self.text).ok()?.remove(name)
+    }
+
     /// Verifies signature, audience, times and presence of `sub`, `exp` and `jti`. Who signed and of whom it speaks is
     /// the caller's to compare. Answers by what a second use is recognised.
     pub fn verify(&self, keys: &[Key], expected: &Expected<'_>) -> Result<Once, Flaw> {
+        let end = self.check(keys, expected)?;
+        let claims = &self.claims;
+        let jti = claims.jti.as_deref().filter(|jti| (1..=512).contains(&jti.len()));
+        let jti = jti.ok_or(Flaw("it has no jti of 1 to 512 characters"))?;
+        let signer = claims.iss.as_deref().or(claims.sub.as_deref()).unwrap_or_default();
+        Ok(Once { key: once(signer, jti), until: end + SKEW })
+    }
+
+    /// The same for a token that an issuer signed for somebody else: it says when it was issued, which was at most `oldest`
+    /// ago, and need not have a `jti`. Without one it is recognised by what was signed, since a signature can be written in
+    /// more than one way. `place` keeps apart what issuers of the same name signed.
+    pub fn verify_of_issuer(
+        &self,
+        keys: &[Key],
+        expected: &Expected<'_>,
+        (oldest, place): (Duration, &str),
+    ) -> Result<Once, Flaw> {
+        let end = self.check(keys, expected)?;
+        let issued = self.claims.iat.and_then(|iat| Time::from_unix_timestamp(iat).ok());
+        let issued = issued.ok_or(Flaw("it has no iat"))?;
+        if expected.now - issued >= oldest + SKEW {
+            return Err(Flaw("it was issued too long ago"));
+        }
+        let key = match self.claims.jti.as_deref() {
+            Some(jti) => once(place, jti),
+            None => once(place, &format!(" {}", self.signed)),
+        };
+        Ok(Once { key, until: end + SKEW })
+    }
+
+    /// Signature, audience, `sub` and times. Answers the end.
+    fn check(&self, keys: &[Key], expected: &Expected<'_>) -> Result<Time, Flaw> {
         let signed_by = |key: &Key| {
             let algorithm = key.algorithms.iter().find(|known| name(**known) == self.header.alg);
             algorithm.is_some_and(|algorithm| {
@@ -208,22 +256,27 @@ impl<'a> Assertion<'a> {
         if claims.sub.as_deref().unwrap_or_default().is_empty() {
             return Err(Flaw("it has no sub"));
         }
-        let end = claims.check_times(expected)?;
-        let jti = claims.jti.as_deref().filter(|jti| (1..=512).contains(&jti.len()));
-        let jti = jti.ok_or(Flaw("it has no jti of 1 to 512 characters"))?;
-        let signer = claims.iss.as_deref().or(claims.sub.as_deref()).unwrap_or_default();
-        let key = secret::sha256(format!("{}:{signer}{jti}", signer.len()).as_bytes());
-        Ok(Once { key, until: end + SKEW })
+        claims.check_times(expected)
     }
 }
 
+/// The digest of a name and what is unique under it.
+fn once(signer: &str, unique: &str) -> [u8; 32] {
+    secret::sha256(format!("{}:{signer}{unique}", signer.len()).as_bytes())
+}
+
 impl Claims {
-    fn is_for(&self, audience: &str) -> bool {
+    /// For whom it says that it is meant.
+    pub fn audiences(&self) -> Vec<&str> {
         match &self.aud {
-            Some(Audience::One(one)) => one == audience,
-            Some(Audience::Many(many)) => many.iter().any(|one| one == audience),
-            None => false,
+            Some(Audience::One(one)) => vec![one],
+            Some(Audience::Many(many)) => many.iter().map(String::as_str).collect(),
+            None => Vec::new(),
         }
+    }
+
+    fn is_for(&self, audience: &str) -> bool {
+        self.audiences().contains(&audience)
     }
 
     /// The end, once it lies ahead and not too far.

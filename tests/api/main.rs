@@ -3,6 +3,8 @@
 
 #[path = "../support/cluster.rs"]
 mod cluster;
+#[path = "../support/https.rs"]
+mod https;
 #[path = "../support/party.rs"]
 mod party;
 #[path = "../support/server.rs"]
@@ -23,6 +25,7 @@ mod bad_jwts;
 mod ceilings;
 mod client_auth;
 mod client_credentials;
+mod client_documents;
 mod client_evidence;
 mod client_grants;
 mod client_life;
@@ -63,6 +66,7 @@ mod metrics;
 mod offboard;
 mod offline;
 mod open_mode;
+mod outbound;
 mod patch;
 mod policies;
 mod policy_changes;

@@ -1,5 +1,5 @@
 //! The sections of the configuration, with their defaults.
-use super::{DatabaseUrl, LogFormat};
+use super::{DatabaseUrl, LogFormat, Networks};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -86,6 +86,32 @@ impl Profile {
 pub struct Clients {
     /// How long the old secret of a client works beside the new one, in seconds; 0 ends it at once.
     pub secret_overlap_seconds: u32,
+    /// Whether an https URL without a row may be a client, described by the document that stands there.
+    pub metadata_documents: bool,
+    /// Hosts of such documents, separated by commas; empty means any.
+    pub metadata_document_hosts: String,
+}
+
+impl Clients {
+    /// Whether a document at this URL may describe a client.
+    pub fn may_describe(&self, url: &str) -> bool {
+        let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let mut hosts =
+            self.metadata_document_hosts.split(',').map(str::trim).filter(|name| !name.is_empty()).peekable();
+        hosts.peek().is_none() || hosts.any(|name| host.as_deref() == Some(name))
+    }
+}
+
+/// What is fetched from other servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Networks that are not public and may be fetched from all the same.
+    pub allow_private: Networks,
+    /// Certificates of authorities that are trusted beside those that browsers trust.
+    pub ca_file: PathBuf,
+    /// Longest time for one document, in seconds.
+    pub timeout_seconds: u32,
 }
 
 /// Sizes beyond which input is refused before it is parsed.
@@ -189,7 +215,17 @@ impl Default for Tokens {
 
 impl Default for Clients {
     fn default() -> Self {
-        Self { secret_overlap_seconds: 3600 }
+        Self {
+            secret_overlap_seconds: 3600,
+            metadata_documents: true,
+            metadata_document_hosts: String::new(),
+        }
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        Self { allow_private: Networks::default(), ca_file: PathBuf::new(), timeout_seconds: 5 }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A client's public keys, sent inline as a JWK set (RFC 7517). What is stored is made anew from the members we know.
+//! The public keys of others as a JWK set (RFC 7517): of a client or issuer, sent inline or fetched. What is kept is made
+//! anew from the members we know.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use p256::PublicKey;
 use serde_json::{Map, Value, json};
 
-use crate::kit::error::{Error, Kind, Result, refuse_at};
+use super::error::{Error, Kind, Result, refuse_at};
 
-/// Most keys of one client: enough for several rotations at once, few enough to try each.
+/// Most keys of one set: enough for several rotations at once, few enough to try each.
 const MOST: usize = 16;
+
+/// Most keys that are kept of a set that was fetched.
+const MOST_FETCHED: usize = 100;
 
 /// Members of private and symmetric keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -31,6 +35,14 @@ pub fn public(sent: &Value) -> Result<Option<Value>> {
         return Err(bad("two keys of jwks have the same kid"));
     }
     Ok(if keys.is_empty() { None } else { Some(json!({ "keys": keys })) })
+}
+
+/// Of a set that was fetched, the keys that could have been sent inline: others publish keys for further purposes beside
+/// them. `None` if it is no set.
+pub fn usable(fetched: &Value) -> Option<Value> {
+    let keys = fetched.get("keys")?.as_array()?;
+    let keys: Vec<Value> = keys.iter().filter_map(|one| key(one).ok()).take(MOST_FETCHED).collect();
+    Some(json!({ "keys": keys }))
 }
 
 fn key(sent: &Value) -> Result<Value> {
@@ -129,6 +141,18 @@ mod tests {
         assert_eq!(public(&kept).unwrap(), Some(kept));
         assert_eq!(set(&[]).unwrap(), None);
         set(&[with(with(rsa(512, &F4), "alg", json!("PS256")), "key_ops", json!(["verify"]))]).unwrap();
+    }
+
+    #[test]
+    fn of_a_fetched_set_what_is_not_understood_is_left_out() {
+        let other = json!({ "kty": "EC", "crv": "P-521", "x": X, "y": X });
+        let fetched =
+            json!({ "keys": [other, with(ec(), "d", json!(X)), with(ec(), "use", json!("enc")), ec(), 1] });
+        assert_eq!(usable(&fetched), Some(json!({ "keys": [ec()] })));
+        assert_eq!(usable(&json!({ "keys": [] })), Some(json!({ "keys": [] })));
+        for no_set in [json!({}), json!([]), json!({ "keys": {} }), json!("x")] {
+            assert_eq!(usable(&no_set), None, "{no_set}");
+        }
     }
 
     #[test]
