@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clients;
 pub mod delegations;
 pub mod idempotency;
+pub mod issuers;
 pub mod keys;
 pub mod outbox;
 pub mod policies;

@@ -43,6 +43,10 @@ const ALLOWED: &[(&str, &str)] = &[
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
     (
+        "where e.issuer = $1 and e.audience = any($2)",
+        "by issuer and audience, a pair that belongs to one tenant",
+    ),
+    (
         "where c.client_id = any($1) and c.deleted_at is null",
         "by a client_id that is unique among all tenants",
     ),

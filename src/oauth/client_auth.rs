@@ -11,6 +11,7 @@ use super::params::Params;
 use crate::access;
 use crate::agents::Holding;
 use crate::clients::{self, AuthMethod, Client, Evidence};
+use crate::issuers;
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Key};
 use crate::kit::clock::Time;
@@ -83,6 +84,42 @@ pub async fn authenticate(
         access::count_failure(app, from.address, now).await?;
     }
     outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+}
+
+/// The same at the token endpoint, where two further parties come by. After an authorization a client may name itself that
+/// only a document describes (OAuth Client ID Metadata Document); nowhere else and for no other grant is one known. And for
+/// `client_credentials` a workload may present a token of its platform: it is no client, and the grant looks at it.
+pub async fn authenticate_for(
+    grant_type: &str,
+    app: &App,
+    headers: &HeaderMap,
+    (params, from): (&Params, &Origin),
+    now: Time,
+) -> Result<Option<Authenticated>, OauthError> {
+    if grant_type == clients::CLIENT_CREDENTIALS && presents_workload(app, headers, params)? {
+        return Ok(None);
+    }
+    let of_authorization = [clients::AUTHORIZATION_CODE, clients::REFRESH_TOKEN].contains(&grant_type);
+    let url = params.get("client_id").filter(|id| of_authorization && clients::is_url(id));
+    let others = ["client_secret", "client_assertion"].iter().any(|name| params.get(name).is_some());
+    let Some(url) = url.filter(|_| !others && !headers.contains_key(header::AUTHORIZATION)) else {
+        return authenticate(app, headers, params, from, now).await;
+    };
+    let found = clients::for_authorization(app, url, now).await?;
+    let usable = found.filter(|found| found.client.is_public() && found.client.is_active);
+    let Evidence { client, holding } = usable.ok_or_else(unknown)?;
+    Ok(Some(Authenticated { client, holding, proven: false, artefact: None }))
+}
+
+/// Whether the one thing presented is the token of a workload.
+fn presents_workload(app: &App, headers: &HeaderMap, params: &Params) -> Result<bool> {
+    match presented(basic(headers)?, params)? {
+        Some(Presented::Assertion(text)) if params.get("client_id").is_none() => {
+            let assertion = Assertion::parse(&text, app.config.limits.token_bytes);
+            Ok(assertion.is_ok_and(|assertion| issuers::is_foreign(app, &assertion)))
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Who may look at tokens and end them: a client, or in the open mode anybody.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::token::GRANTS;
 use crate::kit::app::App;
+use crate::kit::assertion::ALGORITHMS;
 
 /// Authorization server metadata (RFC 8414 section 2).
 #[derive(Debug, Serialize)]
@@ -31,9 +32,6 @@ pub struct ServerMetadata {
 
 /// How clients authenticate; a public one names itself only.
 const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-
-/// How a client may sign its assertions.
-const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// Needs no database.
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::client_auth::{Authenticated, authenticate, used_before};
+use super::client_auth::{Authenticated, authenticate_for, used_before};
 use super::error::{OauthError, code};
 use super::grants::{Denial, Principal, Request, api_key, client_credentials, jwt_bearer, token_exchange};
 use super::params::Params;
@@ -61,7 +61,7 @@ async fn grant(
         let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
         return ("other", Err(refuse(Kind::UnsupportedGrantType, why).into()));
     };
-    let client = match authenticate(app, headers, params, from, now).await {
+    let client = match authenticate_for(grant_type, app, headers, (params, from), now).await {
         Ok(client) => client,
         Err(error) => return (name, Err(error)),
     };
@@ -97,7 +97,7 @@ async fn redeem(name: &'static str, request: &Request<'_>) -> Result<(Grant, Pri
     }
     match name {
         api_key::NAME => api_key::redeem(request).await,
-        client_credentials::NAME => client_credentials::redeem(request),
+        client_credentials::NAME => client_credentials::redeem(request).await,
         jwt_bearer::NAME => jwt_bearer::redeem(request).await,
         _ => token_exchange::redeem(request).await,
     }
@@ -133,7 +133,7 @@ async fn conclude(
 fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
     let Some(Authenticated { client, artefact, .. }) = client else { return grant };
     grant.client =
-        Some(ClientStamp { id: client.id, client_id: client.client_id.clone(), epoch: client.epoch });
+        Some(ClientStamp { id: client.row(), client_id: client.client_id.clone(), epoch: client.epoch });
     grant.artefacts.extend(artefact.clone());
     grant.ttl_seconds = u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0);
     if let Some(profile) = client.token_profile.as_deref().and_then(Profile::of) {
@@ -144,7 +144,8 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
 
 /// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
 fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
-    if client.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+    let registered = client.filter(|known| !known.client.is_described());
+    if registered.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
         return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
     }
     Ok(())
@@ -168,6 +169,10 @@ async fn record(
     });
     if let Some(client) = &grant.client {
         facts["client_id"] = json!(client.client_id);
+    }
+    if let Some(outside) = &grant.outside {
+        facts["trusted_issuer_id"] = json!(outside.issuer_id);
+        facts["external_subject"] = json!(outside.subject);
     }
     if let Some(parent) = &grant.parent {
         facts["parent_jti"] = json!(parent.jti);

@@ -194,7 +194,8 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     let grant_type = policies::grant_type(&kept.grant_type)
         .ok_or_else(|| refuse(Kind::Conflict, "the credential came by a grant that is no more"))?;
     let root = Grant::root(app, grant_type, holding);
-    let stamp = |id| ClientStamp { id, client_id: kept.client_id.clone(), epoch: kept.client_epoch };
+    let stamp =
+        |id| ClientStamp { id: Some(id), client_id: kept.client_id.clone(), epoch: kept.client_epoch };
     let grant = Grant {
         scopes,
         audience: kept.audience,

@@ -47,15 +47,26 @@ pub struct Grant {
     pub user_id: String,
     /// Who alone may act for its subject (RFC 8693 section 4.4).
     pub may_act: Option<Value>,
+    /// Who outside vouched for the holder.
+    pub outside: Option<Outside>,
     /// What is used up by it.
     pub artefacts: Vec<Artefact>,
+}
+
+/// By whose word a workload obtained its token, for the audit log.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The trusted issuer.
+    pub issuer_id: Uuid,
+    /// The workload's `sub` there.
+    pub subject: String,
 }
 
 /// The client that obtains a token, as the decision saw it.
 #[derive(Clone, Debug)]
 pub struct ClientStamp {
-    /// The row's id.
-    pub id: Uuid,
+    /// The row's id; one that a document describes has none.
+    pub id: Option<Uuid>,
     /// The name by which it authenticated.
     pub client_id: String,
     /// The epoch that the decision saw.
@@ -92,6 +103,7 @@ impl Grant {
             profile: app.config.tokens.profile,
             user_id: String::new(),
             may_act: None,
+            outside: None,
             artefacts: Vec::new(),
         }
     }

@@ -254,7 +254,7 @@ fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
         .bind(each(rows, |row| row.identity_id))
         .bind(each(rows, |row| row.agent_epoch))
         .bind(each(rows, |row| row.api_key_id))
-        .bind(each(rows, |row| row.client.as_ref().map(|client| client.id)))
+        .bind(each(rows, |row| row.client.as_ref().and_then(|client| client.id)))
         .bind(each(rows, |row| {
             row.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default()
         }))

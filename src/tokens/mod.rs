@@ -22,7 +22,7 @@ pub use admin::{NewCredential, issue_for, rotate};
 pub use answer::AccessToken;
 pub use credential::{IssuedCredential, Of, get, list};
 pub use ended::{Ended, Standing, ended};
-pub use issue::{ClientStamp, DEEPEST, Grant, Issued, issue};
+pub use issue::{ClientStamp, DEEPEST, Grant, Issued, Outside, issue};
 pub use of_agent::{AgentToken, of_agent};
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use tree::{DryRun, changed_by};

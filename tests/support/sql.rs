@@ -23,6 +23,8 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("used_once", "tokens", Rows::Shared),
     ("holders", "agents", Rows::OfTenant),
     ("oauth_clients", "clients", Rows::OfTenant),
+    ("trusted_issuers", "issuers", Rows::OfTenant),
+    ("linked_subjects", "issuers", Rows::OfTenant),
     ("users", "users", Rows::OfTenant),
     ("refresh_families", "tokens", Rows::OfTenant),
     ("may_act_grants", "delegations", Rows::OfTenant),

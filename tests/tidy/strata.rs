@@ -12,6 +12,7 @@ pub(crate) const CAPABILITIES: &[&str] = &[
     "users",
     "agents",
     "clients",
+    "issuers",
     "api_keys",
     "policies",
     "delegations",

@@ -1,7 +1,9 @@
-//! The `client_credentials` grant (RFC 6749 section 4.4): a client obtains a token for the identity it is bound to.
+//! The `client_credentials` grant (RFC 6749 section 4.4): a client obtains a token for the identity it is bound to, or a
+//! workload that its platform vouches for one of its agent.
 
-use super::{Denial, Principal, Request};
+use super::{Denial, Principal, Request, workload};
 use crate::access::scope::{intersect, narrow};
+use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::oauth::client_auth::{Authenticated, unknown};
 use crate::tokens::Grant;
@@ -12,8 +14,14 @@ pub const NAME: &str = "client_credentials";
 /// What clients send for a tenant when their user named none.
 const UNSET: &str = "default";
 
-/// Decides for a client that has authenticated.
-pub fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+/// Decides for a client that has authenticated, or for a workload. Client authentication has left the workload's token
+/// alone: it is no client's.
+pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+    if let (None, Some(text)) = (request.client, request.params.get("client_assertion")) {
+        let assertion = Assertion::parse(text, request.app.config.limits.token_bytes);
+        let assertion = assertion.map_err(|_| unknown())?;
+        return workload::redeem(request, NAME, "client_assertion", &assertion).await;
+    }
     let why =
         "this grant needs client authentication; present a client_id and its secret, or a client_assertion";
     let known = request.client.ok_or_else(|| refuse(Kind::InvalidClient, why))?;

@@ -1,9 +1,11 @@
-//! The jwt-bearer grant (RFC 7523): an agent obtains a token of its own with an assertion that its registered key signed.
+//! The jwt-bearer grant (RFC 7523): an agent obtains a token of its own with an assertion that its registered key signed,
+//! or that a trusted issuer signed for it.
 
-use super::{Denial, Principal, Request, flawed, verify_assertion};
+use super::{Denial, Principal, Request, flawed, verify_assertion, workload};
 use crate::access;
 use crate::access::scope::intersect;
 use crate::agents;
+use crate::issuers;
 use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::tokens::Grant;
@@ -24,6 +26,9 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     };
     let assertion = Assertion::parse(text, app.config.limits.token_bytes);
     let assertion = assertion.map_err(|flaw| flawed("assertion", flaw))?;
+    if issuers::is_foreign(app, &assertion) {
+        return workload::redeem(request, NAME, "assertion", &assertion).await;
+    }
     let uri = assertion.unverified().iss.as_deref().unwrap_or_default();
     let mut db = app.connection().await?;
     let holding = agents::by_uri(&mut db, uri).await?;

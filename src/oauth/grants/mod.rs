@@ -3,6 +3,7 @@ pub mod api_key;
 pub mod client_credentials;
 pub mod jwt_bearer;
 pub mod token_exchange;
+pub mod workload;
 
 use super::client_auth::Authenticated;
 use super::params::Params;
@@ -68,7 +69,7 @@ impl Principal {
 impl Request<'_> {
     /// What the client may obtain at the most; a request that names none is not limited by it.
     pub fn client_ceiling(&self) -> Ceiling {
-        self.client.map(|known| Scopes::stored(known.client.scopes.clone()))
+        self.client.and_then(|known| known.client.ceiling())
     }
 
     /// What is granted of the request under `own`, the ceiling of whoever presents the grant. A client beside him narrows
