@@ -18,6 +18,7 @@ use crate::kit::cx::Tenant;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::http::limits::{check_json, check_text};
 use crate::kit::outbound::{Failed, Slots, Target};
+use crate::tokens::Reuse;
 
 /// Longest URL, in bytes.
 const LONGEST_ID: usize = 255;
@@ -180,6 +181,7 @@ fn client(url: &str, text: &[u8], limits: &Limits, now: Time) -> Result<Client, 
         redirect_uris: document.redirect_uris,
         access_token_ttl: 0,
         refresh_token_ttl: 0,
+        refresh_token_reuse: Reuse::default(),
         token_profile: None,
         identity_id: None,
         registration_source: DESCRIBED.to_owned(),
