@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -52,6 +53,9 @@ pub(super) async fn get(
     let answer = sender.send_request(request).await.map_err(broken)?;
     check_head(answer.status(), answer.headers())?;
     let max_age = max_age(answer.headers());
+    if answer.body().size_hint().lower() > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(refused(format!("its body is longer than {most} bytes")));
+    }
     let body = Limited::new(answer.into_body(), most).collect().await;
     let body =
         body.map_err(|error| refused(format!("its body is longer than {most} bytes or broke off: {error}")))?;
