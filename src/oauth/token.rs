@@ -145,7 +145,7 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
 /// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
 fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
     let registered = client.filter(|known| !known.client.is_described());
-    if registered.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+    if registered.is_some_and(|known| known.client.tenant != grant.tenant) {
         return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
     }
     Ok(())
@@ -173,6 +173,9 @@ async fn record(
     if let Some(outside) = &grant.outside {
         facts["trusted_issuer_id"] = json!(outside.issuer_id);
         facts["external_subject"] = json!(outside.subject);
+    }
+    if let Some(person) = &grant.person {
+        facts["user_id"] = json!(person.user_id);
     }
     if let Some(parent) = &grant.parent {
         facts["parent_jti"] = json!(parent.jti);

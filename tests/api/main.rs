@@ -89,4 +89,5 @@ mod tokens;
 mod tools;
 mod trees;
 mod trusted_issuers;
+mod users;
 mod workers;

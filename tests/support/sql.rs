@@ -26,6 +26,7 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("trusted_issuers", "issuers", Rows::OfTenant),
     ("linked_subjects", "issuers", Rows::OfTenant),
     ("users", "users", Rows::OfTenant),
+    ("consents", "authorizations", Rows::OfTenant),
     ("refresh_families", "tokens", Rows::OfTenant),
     ("refresh_tokens", "tokens", Rows::OfTenant),
     ("may_act_grants", "delegations", Rows::OfTenant),
