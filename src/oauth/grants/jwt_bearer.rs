@@ -4,7 +4,6 @@
 use super::{Denial, Principal, Request, flawed, verify_assertion, workload};
 use crate::access;
 use crate::access::scope::intersect;
-use crate::agents;
 use crate::issuers;
 use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
@@ -30,9 +29,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
         return workload::redeem(request, NAME, "assertion", &assertion).await;
     }
     let uri = assertion.unverified().iss.as_deref().unwrap_or_default();
-    let mut db = app.connection().await?;
-    let holding = agents::by_uri(&mut db, uri).await?;
-    drop(db);
+    let holding = app.find_holding(uri.to_owned()).await?;
     let artefact = match verify_assertion(request, &assertion, holding.as_ref()) {
         Ok(artefact) => artefact,
         Err(flaw) => {
