@@ -14,6 +14,7 @@ pub mod policies;
 pub mod signals;
 pub mod tenancy;
 pub mod tokens;
+pub mod users;
 
 pub mod oauth;
 

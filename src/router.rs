@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens};
+use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens, users};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -46,6 +46,7 @@ fn admin() -> Router<Arc<App>> {
         .merge(delegations::routes::routes())
         .merge(signals::routes::routes())
         .merge(audit::routes::routes())
+        .merge(users::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {
