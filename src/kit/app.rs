@@ -21,6 +21,7 @@ use crate::api_keys::{self, Usage};
 use crate::clients::{self, Documents};
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
+use crate::signals::Streams;
 use crate::tokens::ledger::{self, Outcome, Record};
 use crate::tokens::{self, Found, exchange};
 
@@ -51,6 +52,8 @@ pub struct App {
     pub key_sets: KeySets,
     /// The clients that describe themselves.
     pub documents: Documents,
+    /// Who follows the signals.
+    pub signals: Streams,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// When the server started, for `/health`.
@@ -135,6 +138,7 @@ impl App {
             outbound: Arc::new(Outbound::open(&config.outbound)?),
             key_sets: KeySets::default(),
             documents: Documents::default(),
+            signals: Streams::new(&config.signals),
             metrics: Metrics::default(),
             started: Stopwatch::start(),
             draining: CancellationToken::new(),

@@ -9,7 +9,7 @@ mod validate;
 pub use load::{Overrides, default_data_dir, environment, load};
 pub use networks::Networks;
 pub use sections::{
-    Clients, Database, Keys, Limits, Lockout, Log, Outbound, Profile, Rate, Shutdown, Tokens,
+    Clients, Database, Keys, Limits, Lockout, Log, Outbound, Profile, Rate, Reaction, Shutdown, Signals, Tokens,
 };
 pub use validate::ConfigError;
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub clients: Clients,
     /// What is fetched from other servers.
     pub outbound: Outbound,
+    /// Signals and their stream.
+    pub signals: Signals,
     /// Sizes beyond which input is refused before it is parsed.
     pub limits: Limits,
     /// How many requests an address or key may send.
@@ -201,6 +203,7 @@ impl Default for Config {
             tokens: Tokens::default(),
             clients: Clients::default(),
             outbound: Outbound::default(),
+            signals: Signals::default(),
             limits: Limits::default(),
             rate: Rate::default(),
             lockout: Lockout::default(),
