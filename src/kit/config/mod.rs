@@ -9,7 +9,8 @@ mod validate;
 pub use load::{Overrides, default_data_dir, environment, load};
 pub use networks::Networks;
 pub use sections::{
-    Clients, Database, Keys, Limits, Lockout, Log, Outbound, Profile, Rate, Reaction, Shutdown, Signals, Tokens,
+    Clients, Database, Keys, Limits, Lockout, Log, Outbound, Profile, Rate, Reaction, Shutdown, Signals,
+    Tokens,
 };
 pub use validate::ConfigError;
 
