@@ -136,32 +136,9 @@ fn client(url: &str, text: &[u8], limits: &Limits, now: Time) -> Result<Client, 
     check_json(text, limits).map_err(|_| "it is no JSON within the limits")?;
     let document: Document = serde_json::from_slice(text)
         .map_err(|_| "client_id, client_name or redirect_uris is missing, or a member has the wrong type")?;
-    if document.client_id != url {
-        return Err("its client_id is not its URL, byte for byte");
-    }
-    if document.client_name.trim().is_empty()
-        || check_text("client_name", &document.client_name, limits).is_err()
-    {
-        return Err("its client_name is blank or too long");
-    }
-    let uris = &document.redirect_uris;
-    if uris.is_empty() || uris.len() > limits.list_items || redirect_uris::check(uris, limits).is_err() {
-        return Err("its redirect_uris are none or not fit");
-    }
-    if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
-        return Err("it holds a secret, which everybody can read");
-    }
-    if document.token_endpoint_auth_method.is_some_and(|method| method != AuthMethod::None.as_str()) {
-        return Err("its token_endpoint_auth_method is not none");
-    }
-    let has = |list: &Option<Vec<String>>, name: &str| {
-        list.as_ref().is_none_or(|list| list.iter().any(|one| one == name))
-    };
-    if !has(&document.grant_types, AUTHORIZATION_CODE) || !has(&document.response_types, "code") {
-        return Err("its grant_types or response_types leave out the authorization code");
-    }
+    check(&document, url, limits)?;
     let mut grant_types = vec![AUTHORIZATION_CODE.to_owned()];
-    if document.grant_types.is_some() && has(&document.grant_types, REFRESH_TOKEN) {
+    if document.grant_types.iter().flatten().any(|grant| grant == REFRESH_TOKEN) {
         grant_types.push(REFRESH_TOKEN.to_owned());
     }
     let scopes = Scopes::parse(document.scope.as_deref().unwrap_or_default(), limits.scopes);
@@ -196,6 +173,34 @@ fn client(url: &str, text: &[u8], limits: &Limits, now: Time) -> Result<Client, 
         created_at: now,
         updated_at: now,
     })
+}
+
+fn check(document: &Document, url: &str, limits: &Limits) -> Result<(), &'static str> {
+    if document.client_id != url {
+        return Err("its client_id is not its URL, byte for byte");
+    }
+    let name = &document.client_name;
+    if name.trim().is_empty() || check_text("client_name", name, limits).is_err() {
+        return Err("its client_name is blank or too long");
+    }
+    let uris = &document.redirect_uris;
+    if uris.is_empty() || uris.len() > limits.list_items || redirect_uris::check(uris, limits).is_err() {
+        return Err("its redirect_uris are none or not fit");
+    }
+    if document.client_secret.is_some() || document.client_secret_expires_at.is_some() {
+        return Err("it holds a secret, which everybody can read");
+    }
+    let method = document.token_endpoint_auth_method.as_deref();
+    if method.is_some_and(|method| method != AuthMethod::None.as_str()) {
+        return Err("its token_endpoint_auth_method is not none");
+    }
+    let lacks = |list: &Option<Vec<String>>, name: &str| {
+        list.as_ref().is_some_and(|list| !list.iter().any(|one| one == name))
+    };
+    if lacks(&document.grant_types, AUTHORIZATION_CODE) || lacks(&document.response_types, "code") {
+        return Err("its grant_types or response_types leave out the authorization code");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

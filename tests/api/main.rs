@@ -55,6 +55,7 @@ mod idempotency;
 mod inspection;
 mod introspection;
 mod issue_and_rotate;
+mod issuer_keys;
 mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
