@@ -24,6 +24,9 @@ create table trusted_issuers (
     constraint trusted_issuers_audience unique (issuer, audience)
 );
 
+-- Where a client's keys are, in the place of keys that were sent.
+alter table oauth_clients add column jwks_uri text;
+
 -- As which agent a subject of an issuer acts: exactly one.
 create table linked_subjects (
     id uuid primary key,

@@ -47,7 +47,7 @@ pub struct NewClient {
     pub identity_id: String,
     /// Its public keys.
     pub jwks: Option<Value>,
-    /// Where its keys are; nothing fetches them yet.
+    /// Where its keys are.
     #[serde(default)]
     pub jwks_uri: String,
     /// Which software it is.
@@ -73,7 +73,7 @@ pub struct NewClient {
 
 /// Registers a client and makes its secret, if it is to have one.
 pub async fn create(app: &App, cx: &mut Cx, new: NewClient) -> Result<Created> {
-    let mut client = rules::check(client(cx, new)?, &app.config.limits)?;
+    let mut client = rules::check(app, client(cx, new)?)?;
     rules::check_reach(cx, &client).await?;
     // Looked up before anything is written: a refusal is committed, and must not leave a tenant behind.
     let same = std::slice::from_ref(&client.client_id);
@@ -116,6 +116,7 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         auth_method,
         secrets: Secrets::default(),
         jwks: new.jwks,
+        jwks_uri: Some(new.jwks_uri),
         grant_types: grant_types.unwrap_or_else(|| vec![default_grant.to_owned()]),
         scopes: new.scopes.unwrap_or_default(),
         redirect_uris: new.redirect_uris.unwrap_or_default(),
@@ -154,9 +155,6 @@ fn check_client_id(client_id: &str) -> Result<()> {
 /// What others that speak this wire have and we have not yet.
 fn check_unsupported(new: &NewClient) -> Result<()> {
     let unsupported = |why: &'static str, at: &'static str| Err(refuse_at(Kind::InvalidRequest, why, at, ""));
-    if !new.jwks_uri.is_empty() {
-        return unsupported("jwks_uri is not supported yet; send jwks", "body.jwks_uri");
-    }
     if !matches!(new.backchannel_token_delivery_mode.as_str(), "" | "poll") {
         let why = "backchannel_token_delivery_mode is poll: ping and push are not supported yet";
         return unsupported(why, "body.backchannel_token_delivery_mode");

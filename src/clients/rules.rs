@@ -5,6 +5,7 @@ use super::redirect_uris;
 use super::types::{AuthMethod, Client, ClientType};
 use crate::access::scope::{self, Scopes};
 use crate::agents::{self, Agent};
+use crate::kit::app::App;
 use crate::kit::config::Limits;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse_at};
@@ -16,13 +17,16 @@ use crate::tokens::Reuse;
 const TOKEN_PROFILES: [&str; 3] = ["zeroid", "rfc8693", "shark"];
 
 /// The client with its lists in the form in which they are stored, or why it can't be.
-pub fn check(mut client: Client, limits: &Limits) -> Result<Client> {
+pub fn check(app: &App, mut client: Client) -> Result<Client> {
+    let limits = &app.config.limits;
     check_texts(&client, limits)?;
     client.grant_types = grant_types::short(&client.grant_types)?;
     let scopes = Scopes::of(client.scopes.iter().map(String::as_str), limits.scopes)?;
     client.scopes = scopes.as_slice().to_vec();
     redirect_uris::check(&client.redirect_uris, limits)?;
     client.jwks = client.jwks.as_ref().map(jwks::public).transpose()?.flatten();
+    client.jwks_uri = client.jwks_uri.filter(|uri| !uri.is_empty());
+    check_keys(app, &client)?;
     client.token_profile = client.token_profile.filter(|profile| !profile.is_empty());
     let bad = |why: String, at: &'static str| Err(refuse_at(Kind::InvalidRequest, why, at, ""));
     if client.token_profile.as_deref().is_some_and(|profile| !TOKEN_PROFILES.contains(&profile)) {
@@ -45,10 +49,28 @@ pub fn check(mut client: Client, limits: &Limits) -> Result<Client> {
         let why = "a public client may not hold client_credentials: it cannot prove who it is";
         return bad(why.into(), "body.grant_types");
     }
-    if client.jwks.is_some() && client.auth_method != AuthMethod::PrivateKeyJwt {
-        return bad("jwks goes with token_endpoint_auth_method private_key_jwt".into(), "body.jwks");
-    }
     Ok(client)
+}
+
+/// Where its keys come from: from one place, which can be asked.
+fn check_keys(app: &App, client: &Client) -> Result<()> {
+    let bad = |why: String, at: &'static str| Err(refuse_at(Kind::InvalidRequest, why, at, ""));
+    let signs = client.auth_method == AuthMethod::PrivateKeyJwt;
+    for (is_there, at) in
+        [(client.jwks.is_some(), "body.jwks"), (client.jwks_uri.is_some(), "body.jwks_uri")]
+    {
+        if is_there && !signs {
+            return bad("jwks and jwks_uri go with token_endpoint_auth_method private_key_jwt".into(), at);
+        }
+    }
+    match (&client.jwks, &client.jwks_uri) {
+        (Some(_), Some(_)) => bad("send either jwks or jwks_uri".into(), "body.jwks_uri"),
+        (_, Some(uri)) => match app.outbound.check(uri) {
+            Ok(_) => Ok(()),
+            Err(why) => bad(format!("nothing can be fetched from jwks_uri: {why}"), "body.jwks_uri"),
+        },
+        (_, None) => Ok(()),
+    }
 }
 
 /// What is to become of a refresh token that comes again; "" is the server's own.
@@ -80,9 +102,10 @@ fn check_texts(client: &Client, limits: &Limits) -> Result<()> {
 /// must not give him a reserved scope he does not hold.
 pub async fn check_reach(cx: &mut Cx, client: &Client) -> Result<()> {
     let identity = identity(cx, client).await?;
-    if client.auth_method == AuthMethod::PrivateKeyJwt && client.jwks.is_none() && identity.is_none() {
+    let keys = client.jwks.is_some() || client.jwks_uri.is_some();
+    if client.auth_method == AuthMethod::PrivateKeyJwt && !keys && identity.is_none() {
         let why =
-            "private_key_jwt needs a key: send jwks, or the identity_id of an agent with a registered key";
+            "private_key_jwt needs a key: send jwks or jwks_uri, or the identity_id of an agent with a registered key";
         return Err(refuse_at(Kind::InvalidRequest, why, "body.jwks", ""));
     }
     let scopes = Scopes::ceiling(Some(client.scopes.clone())).unwrap_or_default();

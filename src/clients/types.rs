@@ -112,6 +112,9 @@ pub struct Client {
     /// Its public keys, as a JWK set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Value>,
+    /// Where they are, in the place of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
     /// Short names of the grants it may use.
     pub grant_types: Vec<String>,
     /// What it may obtain at the most; none means nothing.
@@ -180,6 +183,7 @@ impl FromRow<'_, PgRow> for Client {
                 old: old.zip(row.try_get("old_secret_until")?),
             },
             jwks: row.try_get("jwks")?,
+            jwks_uri: row.try_get("jwks_uri")?,
             grant_types: row.try_get("grant_types")?,
             scopes: row.try_get("scopes")?,
             redirect_uris: row.try_get("redirect_uris")?,

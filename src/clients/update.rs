@@ -30,8 +30,10 @@ pub struct ClientPatch {
     pub refresh_token_ttl: Option<i32>,
     /// What becomes of a refresh token that comes again.
     pub refresh_token_reuse: Option<String>,
-    /// Its public keys; a set without keys takes them away.
+    /// Its public keys, in the place of where they are; a set without keys takes them away.
     pub jwks: Option<Value>,
+    /// Where they are, in their place; "" takes that away.
+    pub jwks_uri: Option<String>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
     /// Whether it may authenticate. One that may not loses its tokens for good.
@@ -53,6 +55,7 @@ impl ClientPatch {
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
             ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
+            ("jwks_uri", self.jwks_uri.is_some()),
             ("token_profile", self.token_profile.is_some()),
             ("is_active", self.is_active.is_some()),
             ("metadata", self.metadata.is_some()),
@@ -67,10 +70,15 @@ impl ClientPatch {
             || self.scopes.is_some()
             || self.redirect_uris.is_some()
             || self.jwks.is_some()
+            || self.jwks_uri.is_some()
             || self.is_active == Some(true)
     }
 
     fn onto(self, client: Client) -> Result<Client> {
+        let (jwks, jwks_uri) = match (self.jwks, self.jwks_uri) {
+            (None, None) => (client.jwks, client.jwks_uri),
+            sent => sent,
+        };
         let reuse = self.refresh_token_reuse.map(|reuse| rules::reuse(&reuse)).transpose()?;
         Ok(Client {
             name: self.name.unwrap_or(client.name),
@@ -81,7 +89,8 @@ impl ClientPatch {
             access_token_ttl: self.access_token_ttl.unwrap_or(client.access_token_ttl),
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
             refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
-            jwks: self.jwks.or(client.jwks),
+            jwks,
+            jwks_uri,
             token_profile: self.token_profile.or(client.token_profile),
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
@@ -94,7 +103,7 @@ impl ClientPatch {
 pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: ClientPatch) -> Result<Client> {
     let client = lock(cx, id).await?;
     let (was_active, widens) = (client.is_active, patch.widens());
-    let mut client = rules::check(patch.onto(client)?, &app.config.limits)?;
+    let mut client = rules::check(app, patch.onto(client)?)?;
     if widens {
         rules::check_reach(cx, &client).await?;
     }

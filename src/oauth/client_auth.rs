@@ -192,7 +192,7 @@ async fn check(app: &App, presented: Presented, params: &Params, now: Time) -> R
                 return Err(unknown());
             }
             let found = find(app, id).await?;
-            let artefact = verify(app, &assertion, &found, now)?;
+            let artefact = verify(app, &assertion, &found, now).await?;
             (true, Some(artefact), found)
         }
         Presented::Id(id) => {
@@ -215,14 +215,19 @@ async fn find(app: &App, client_id: &str) -> Result<Evidence> {
 
 /// Verifies a client's assertion with its registered keys or, where it has none, with that of the identity it is bound
 /// to (RFC 7523 section 3).
-fn verify(app: &App, assertion: &Assertion<'_>, found: &Evidence, now: Time) -> Result<Artefact> {
+async fn verify(app: &App, assertion: &Assertion<'_>, found: &Evidence, now: Time) -> Result<Artefact> {
     if found.client.auth_method != AuthMethod::PrivateKeyJwt {
         return Err(unknown());
     }
     let of_identity = || found.holding.as_ref()?.public_key_pem.as_deref();
-    let keys: Vec<Key> = match &found.client.jwks {
-        Some(set) => Key::from_set(set, assertion.kid()),
-        None => of_identity().and_then(|pem| Key::from_pem(pem).ok()).into_iter().collect(),
+    let keys: Vec<Key> = match (&found.client.jwks, &found.client.jwks_uri) {
+        (Some(set), _) => Key::from_set(set, assertion.kid()),
+        (None, Some(uri)) => {
+            let why = "the client's keys could not be fetched from its jwks_uri; try again shortly";
+            let keys = app.key_sets.keys(&app.outbound, (found.client.id, uri), assertion.kid(), now).await;
+            keys.map_err(|_| refuse(Kind::Unavailable, why))?
+        }
+        (None, None) => of_identity().and_then(|pem| Key::from_pem(pem).ok()).into_iter().collect(),
     };
     let expected = Expected { audience: app.config.issuer(), longest: LONGEST, now };
     let once = assertion.verify(&keys, &expected).map_err(|_| unknown())?;

@@ -87,8 +87,6 @@ async fn members_of_another_type_or_size_are_refused() {
 async fn what_is_not_there_yet_is_refused_and_says_so() {
     let server = Server::new().await;
     for (member, value, hint) in [
-        ("jwks_uri", "https://app.example/jwks", "send jwks"),
-        ("jwks_uri", "http://169.254.169.254/", "send jwks"),
         ("backchannel_token_delivery_mode", "ping", "poll"),
         ("backchannel_token_delivery_mode", "push", "poll"),
         ("backchannel_token_delivery_mode", "Poll", "poll"),

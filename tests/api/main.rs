@@ -29,6 +29,7 @@ mod client_credentials;
 mod client_documents;
 mod client_evidence;
 mod client_grants;
+mod client_key_uris;
 mod client_life;
 mod client_patch;
 mod client_patterns;

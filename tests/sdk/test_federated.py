@@ -1,0 +1,107 @@
+"""Workloads that present the token of their platform and hold no secret of ours."""
+
+import base64
+import json
+import time
+import uuid
+
+import jwt
+import pytest
+from conftest import accepted, new_tenant, refusal, register
+from cryptography.hazmat.primitives.asymmetric import ec
+from highflame.zeroid.errors import AuthenticationError, ValidationError
+
+SHAPES = {
+    "kubernetes": {
+        "sub": "system:serviceaccount:shop:worker",
+        "kubernetes.io": {"namespace": "shop", "serviceaccount": {"name": "worker", "uid": "u"}},
+    },
+    "github": {"sub": "repo:acme/shop:ref:refs/heads/main", "repository_owner_id": "1234567", "run_id": "1"},
+    "aws": {"sub": "arn:aws:iam::123456789012:role/worker", "https://sts.amazonaws.com/": {"org_id": "o-1"}},
+}
+
+
+class Platform:
+    """An issuer of workload tokens with one key."""
+
+    def __init__(self):
+        self.url = f"https://{uuid.uuid4().hex}.issuer.example"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+
+    def jwks(self):
+        """The key as others see it."""
+        point = self._key.public_key().public_numbers()
+        x, y = (base64.urlsafe_b64encode(n.to_bytes(32, "big")).rstrip(b"=").decode() for n in (point.x, point.y))
+        return {"keys": [{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "k1"}]}
+
+    def token(self, audience, **claims):
+        """A fresh token; a claim of None is left out."""
+        now = int(time.time())
+        base = {"iss": self.url, "aud": audience, "iat": now, "nbf": now, "exp": now + 300, "jti": uuid.uuid4().hex}
+        claims = {name: value for name, value in {**base, **claims}.items() if value is not None}
+        return jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": "k1"})
+
+
+@pytest.fixture
+def trust(server, http, operator, tenant):
+    """Register a platform for the test's tenant and link a subject to a new agent."""
+
+    def make(platform, subject):
+        headers = {
+            "Authorization": f"Bearer {server.admin_key}",
+            "X-Account-ID": tenant.account_id,
+            "X-Project-ID": tenant.project_id,
+        }
+        agent = register(operator(server, tenant), "workload").agent
+        api = http(server)
+        made = api.post("/trusted-issuers", headers=headers, json={"issuer": platform.url, "jwks": platform.jwks()})
+        assert made.status_code == 201, made.text
+        linked = api.post(
+            f"/trusted-issuers/{made.json()['id']}/subjects",
+            headers=headers,
+            json={"subject": subject, "identity_id": agent.id},
+        )
+        assert linked.status_code == 201, linked.text
+        return agent, made.json()["audience"]
+
+    return make
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_platform_token_becomes_the_token_of_the_linked_agent(server, connect, http, trust, shape, tenant):
+    platform, claims = Platform(), SHAPES[shape]
+    agent, audience = trust(platform, claims["sub"])
+    client = connect(server)
+    mark = server.traffic.mark()
+    token = client.tokens.issue_federated(platform.token(audience, **claims), scope="data:read")
+    (call,) = server.traffic.since(mark)
+    assert call.sent().keys() == {"grant_type", "client_assertion_type", "client_assertion", "scope"}
+    assert (token.scope, token.external_id) == ("data:read", agent.external_id)
+    assert (token.account_id, token.project_id) == (tenant.account_id, tenant.project_id)
+    said = json.loads(base64.urlsafe_b64decode(token.access_token.split(".")[1] + "=="))
+    assert (said["sub"], said["grant_type"]) == (agent.wimse_uri, "client_credentials")
+    assert accepted(server, token.access_token, http)
+
+
+def test_a_platform_token_works_once_and_only_for_this_server(server, connect, trust):
+    platform = Platform()
+    subject = SHAPES["github"]["sub"]
+    _, audience = trust(platform, subject)
+    client = connect(server, **new_tenant().options())
+    issue = client.tokens.issue_federated
+    once = platform.token(audience, sub=subject)
+    issue(once)
+    refusal(issue, once, code="invalid_grant", status=400, kind=ValidationError)
+    for spoilt in (
+        {"aud": "https://neighbour.example"},
+        {"sub": "repo:evil/shop:ref:refs/heads/main"},
+        {"sub": None},
+        {"exp": int(time.time()) - 60, "iat": int(time.time()) - 120},
+        {"exp": int(time.time()) + 7200},
+        {"iss": "https://evil.example"},
+    ):
+        token = platform.token(**{"audience": audience, "sub": subject, **spoilt})
+        refusal(issue, token, code="invalid_client", status=401, kind=AuthenticationError)
+    other = Platform()
+    other.url = platform.url
+    refusal(issue, other.token(audience, sub=subject), code="invalid_client", status=401, kind=AuthenticationError)
