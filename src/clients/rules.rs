@@ -56,8 +56,7 @@ pub fn check(app: &App, mut client: Client) -> Result<Client> {
 fn check_keys(app: &App, client: &Client) -> Result<()> {
     let bad = |why: String, at: &'static str| Err(refuse_at(Kind::InvalidRequest, why, at, ""));
     let signs = client.auth_method == AuthMethod::PrivateKeyJwt;
-    for (is_there, at) in
-        [(client.jwks.is_some(), "body.jwks"), (client.jwks_uri.is_some(), "body.jwks_uri")]
+    for (is_there, at) in [(client.jwks.is_some(), "body.jwks"), (client.jwks_uri.is_some(), "body.jwks_uri")]
     {
         if is_there && !signs {
             return bad("jwks and jwks_uri go with token_endpoint_auth_method private_key_jwt".into(), at);
@@ -104,8 +103,7 @@ pub async fn check_reach(cx: &mut Cx, client: &Client) -> Result<()> {
     let identity = identity(cx, client).await?;
     let keys = client.jwks.is_some() || client.jwks_uri.is_some();
     if client.auth_method == AuthMethod::PrivateKeyJwt && !keys && identity.is_none() {
-        let why =
-            "private_key_jwt needs a key: send jwks or jwks_uri, or the identity_id of an agent with a registered key";
+        let why = "private_key_jwt needs a key: send jwks or jwks_uri, or the identity_id of an agent with a registered key";
         return Err(refuse_at(Kind::InvalidRequest, why, "body.jwks", ""));
     }
     let scopes = Scopes::ceiling(Some(client.scopes.clone())).unwrap_or_default();

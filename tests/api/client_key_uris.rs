@@ -64,14 +64,16 @@ async fn a_client_rotates_its_keys_where_it_publishes_them() {
 
 #[tokio::test]
 async fn keys_that_can_not_be_fetched_are_an_outage_and_no_wrong_client() {
-    let (server, site, inside, key) = (fetching().await, Site::start().await, Site::start().await, Signer::new());
+    let (server, site, inside, key) =
+        (fetching().await, Site::start().await, Site::start().await, Signer::new());
     inside.json("/keys", set(&[(&key, "1")]));
     site.set("/keys", raw(&format!("302 Found\r\nLocation: {}", inside.url("/keys")), ""));
     register(&server, &site.url("/keys")).await;
     let answer = ask(&server, &key, "1").await.expect(503);
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!((site.hits(), inside.hits()), (1, 0));
-    let guarded = server.replica_with(|config| config.outbound.allow_private = String::new().parse().unwrap()).await;
+    let guarded =
+        server.replica_with(|config| config.outbound.allow_private = String::new().parse().unwrap()).await;
     ask(&guarded, &key, "1").await.expect(503);
     assert_eq!(site.hits(), 1, "a private address is not reached");
 }
@@ -101,7 +103,12 @@ async fn an_address_that_can_not_be_asked_is_refused_at_registration_and_change(
         let made = server.admin("POST", "/oauth/clients").json(body).send().await;
         let changed = server.admin("PATCH", &path).json(json!({ "jwks_uri": uri })).send().await;
         for answer in [made, changed] {
-            assert_eq!((answer.status.as_u16(), answer.text.contains("hunter2")), (400, false), "{uri}: {}", answer.text);
+            assert_eq!(
+                (answer.status.as_u16(), answer.text.contains("hunter2")),
+                (400, false),
+                "{uri}: {}",
+                answer.text
+            );
         }
     }
     let both = json!({ "jwks": set(&[(&key, "1")]), "jwks_uri": "https://keys.example/jwks" });
