@@ -17,5 +17,6 @@ pub mod tokens;
 pub mod oauth;
 
 pub mod cli;
+pub mod openapi;
 pub mod router;
 pub mod workers;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::register::{check_sub_type, is_person};
@@ -16,7 +17,7 @@ use crate::kit::http::limits::check_text;
 use crate::policies;
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AgentPatch {
     /// What people call it.
