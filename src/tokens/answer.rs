@@ -30,7 +30,8 @@ pub struct AccessToken {
     account_id: String,
     /// See `account_id`.
     project_id: String,
-    /// The holder's external id, "" for a client without an identity.
+    /// The external id of the identity behind it; absent where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     external_id: String,
     /// The person behind it, where one is known.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -51,7 +52,7 @@ impl AccessToken {
             iat: credential.issued_at.unix_timestamp(),
             account_id: credential.tenant.account_id.clone(),
             project_id: credential.tenant.project_id.clone(),
-            external_id: grant.holding.holder.external_id.clone(),
+            external_id: grant.holder().map(|holder| holder.external_id.clone()).unwrap_or_default(),
             user_id: credential.user_id.clone(),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) const CAPABILITIES: &[&str] = &[
     "tenancy",
     "idempotency",
     "users",
+    "authorizations",
     "agents",
     "clients",
     "api_keys",
