@@ -12,13 +12,13 @@ use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status};
+use super::{Agent, AgentPatch, Leaver, NewAgent, Status, filter};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
 use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
-use crate::kit::error::{Kind, Result, refuse_at};
+use crate::kit::error::Result;
 use crate::kit::http::extract::{Id, Json, Query};
 use crate::kit::http::page::{Page, number};
 use crate::kit::http::problem::Problem;
@@ -150,7 +150,7 @@ async fn register(
     responses((status = 200, body = AgentList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {
     let page = Page::of(&query)?;
-    let filter = filter(&query)?;
+    let filter = filter::of(&query)?;
     let mut work = admin.begin().await?;
     let (agents, total) = agents::list(&mut work.cx, &filter, page).await?;
     let parents = match query.flag("include_parents")? {
@@ -377,35 +377,4 @@ async fn offboard(
     let done = work.finish(event.with(facts), result).await?;
     let credentials = Revoked::Counted { credentials_revoked: done.credentials.len() };
     Ok(axum::Json(OwnerOffboarded { identities_deactivated: done.identities, credentials }))
-}
-
-fn filter(query: &Query) -> Result<Filter> {
-    let (metadata_key, metadata) = match query.one("metadata")? {
-        Some(text) if text.contains(':') => (None, query.pair("metadata")?),
-        key => (key.map(str::to_owned), None),
-    };
-    let code_agent = match query.one("identity_class")? {
-        None => None,
-        Some("custom") => Some(false),
-        Some("code_agent") => Some(true),
-        Some(other) => {
-            let why = "identity_class is custom or code_agent";
-            return Err(refuse_at(Kind::InvalidRequest, why, "query.identity_class", other));
-        }
-    };
-    Ok(Filter {
-        identity_types: query.words::<IdentityType>("identity_type")?,
-        statuses: query.words::<Status>("status")?,
-        trust_levels: query.words::<TrustLevel>("trust_level")?,
-        label: query.pair("label")?,
-        product: query.one("product")?.map(|product| json!({ "product": product })),
-        metadata_key,
-        metadata,
-        is_active: query.flag("is_active")?,
-        search: query.one("search")?.map(str::to_owned),
-        code_agent,
-        origin: query.one("origin")?.map(str::to_owned),
-        owner_user_id: query.one("owner_user_id")?.map(str::to_owned),
-        ownerless: query.flag("ownerless")?.unwrap_or(false),
-    })
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::kit::http::health;
-use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens, users};
+use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens, users};
 
 /// What the capabilities say of their routes: the beginning of their operations' ids, the heading under which they
 /// stand, what it is about, and the routes themselves.
@@ -31,6 +31,8 @@ fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::Op
             delegations::routes::Api::openapi(),
         ),
         ("users", "Users", "The people in whose name tokens are issued.", users::routes::Api::openapi()),
+        ("signals", "Signals", "What was noticed about identities.", signals::routes::Api::openapi()),
+        ("audit", "Audit log", "Who changed what, and who was refused.", audit::routes::Api::openapi()),
         ("oauth", "OAuth", "Tokens: obtained, looked at, revoked.", oauth::Api::openapi()),
         ("keys", "Keys", "What tokens are verified with.", keys::routes::Api::openapi()),
         ("server", "Server", "Probes and metrics.", health::Api::openapi()),
