@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::types::TrustedIssuer;
 use super::{rules, store};
@@ -18,7 +19,8 @@ const LIFETIME: i32 = 3600;
 const USUAL: [&str; 2] = ["ES256", "RS256"];
 
 /// An issuer to be trusted. Members it does not know are ignored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewTrustedIssuer)]
 pub struct NewIssuer {
     /// What its tokens say in `iss`.
     pub issuer: String,
@@ -31,6 +33,7 @@ pub struct NewIssuer {
     /// Where its keys are.
     pub jwks_uri: Option<String>,
     /// Its keys, in place of that.
+    #[schema(value_type = Option<Object>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
     pub algorithms: Option<Vec<String>>,

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{IssuerPatch, LinkedSubject, NewIssuer, NewSubject, TrustedIssuer};
@@ -29,18 +30,34 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/trusted-issuers/{id}/subjects/{subject_id}", delete(unlink))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, list, read, update, remove, link, subjects, unlink))]
+pub struct Api;
+
+/// Every trusted issuer of the tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TrustedIssuerList)]
 struct IssuerList {
+    /// The newest first.
     trusted_issuers: Vec<TrustedIssuer>,
+    /// How many there are.
     total: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// The subjects of a trusted issuer that are linked to agents.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LinkedSubjectList)]
 struct SubjectList {
+    /// The newest first.
     subjects: Vec<LinkedSubject>,
+    /// How many there are.
     total: usize,
 }
 
+/// Registers a trusted issuer: tokens that it signs for workloads are accepted.
+#[utoipa::path(post, path = "/trusted-issuers",
+    request_body = NewIssuer, responses((status = 201, body = TrustedIssuer)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -59,6 +76,9 @@ async fn create(
     Ok((StatusCode::CREATED, axum::Json(work.finish(event, result).await?)))
 }
 
+/// Lists trusted issuers, newest first.
+#[utoipa::path(get, path = "/trusted-issuers",
+    responses((status = 200, body = IssuerList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<IssuerList>, Problem> {
     let mut work = admin.begin().await?;
     let result = issuers::list(&mut work.cx).await;
@@ -66,12 +86,18 @@ async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<IssuerList>, 
     Ok(axum::Json(IssuerList { total: trusted_issuers.len(), trusted_issuers }))
 }
 
+/// Shows a trusted issuer.
+#[utoipa::path(get, path = "/trusted-issuers/{id}",
+    responses((status = 200, body = TrustedIssuer)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<TrustedIssuer>, Problem> {
     let mut work = admin.begin().await?;
     let result = issuers::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Changes a trusted issuer. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/trusted-issuers/{id}",
+    request_body = IssuerPatch, responses((status = 200, body = TrustedIssuer)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -89,6 +115,9 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Forgets a trusted issuer with its linked subjects.
+#[utoipa::path(delete, path = "/trusted-issuers/{id}",
+    responses((status = 200, body = TrustedIssuer)), security(("admin" = ["nhi:manage"])))]
 async fn remove(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<TrustedIssuer>, Problem> {
     let mut work = admin.begin().await?;
     let result = issuers::delete(&mut work.cx, id).await;
@@ -96,6 +125,9 @@ async fn remove(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Links a subject of a trusted issuer to an agent.
+#[utoipa::path(post, path = "/trusted-issuers/{id}/subjects",
+    request_body = NewSubject, responses((status = 201, body = LinkedSubject)), security(("admin" = ["nhi:manage"])))]
 async fn link(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -111,6 +143,9 @@ async fn link(
     Ok((StatusCode::CREATED, axum::Json(work.finish(event, result).await?)))
 }
 
+/// Lists the linked subjects of a trusted issuer, newest first.
+#[utoipa::path(get, path = "/trusted-issuers/{id}/subjects",
+    responses((status = 200, body = SubjectList)), security(("admin" = ["nhi:manage"])))]
 async fn subjects(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<SubjectList>, Problem> {
     let mut work = admin.begin().await?;
     let result = issuers::subjects(&mut work.cx, id).await;
@@ -118,6 +153,9 @@ async fn subjects(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Js
     Ok(axum::Json(SubjectList { total: subjects.len(), subjects }))
 }
 
+/// Ends the link of a subject.
+#[utoipa::path(delete, path = "/trusted-issuers/{id}/subjects/{subject_id}",
+    responses((status = 200, body = LinkedSubject)), security(("admin" = ["nhi:manage"])))]
 async fn unlink(
     admin: Admin<ManageIdentities>,
     path: Result<Path<(Uuid, Uuid)>, PathRejection>,

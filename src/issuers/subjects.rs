@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{get, lock, store};
@@ -15,7 +16,7 @@ use crate::kit::http::limits::check_text;
 use crate::kit::ids;
 
 /// A subject of an issuer and the agent as which it acts.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct LinkedSubject {
     /// The row's id.
     pub id: Uuid,
@@ -29,11 +30,13 @@ pub struct LinkedSubject {
     pub created_by: String,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
 }
 
 /// A link to be made.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewLinkedSubject)]
 pub struct NewSubject {
     /// What tokens say in `sub`.
     pub subject: String,

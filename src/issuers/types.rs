@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
 
 /// A trusted issuer of one tenant: a row, an answer, and what the token path reads as JSON. No member is ever null on the
 /// wire.
-#[derive(Clone, Debug, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
 pub struct TrustedIssuer {
     /// The row's id.
     pub id: Uuid,
@@ -27,6 +28,7 @@ pub struct TrustedIssuer {
     pub jwks_uri: Option<String>,
     /// Its keys, where they are not fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
     pub algorithms: Vec<String>,
@@ -37,6 +39,7 @@ pub struct TrustedIssuer {
     /// A glob that every subject must match; "" lets all pass.
     pub subject_pattern: String,
     /// Claims that every token must have, with exactly these texts.
+    #[schema(value_type = Object)]
     pub required_claims: Value,
     /// Whether its tokens are accepted.
     pub is_active: bool,
@@ -44,8 +47,10 @@ pub struct TrustedIssuer {
     pub created_by: String,
     /// When it was registered.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::TrustedIssuer;
@@ -11,7 +12,8 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = TrustedIssuerPatch)]
 #[serde(default)]
 pub struct IssuerPatch {
     /// What people call it.
@@ -19,6 +21,7 @@ pub struct IssuerPatch {
     /// Where its keys are; takes inline keys away.
     pub jwks_uri: Option<String>,
     /// Its keys; take the address away.
+    #[schema(value_type = Option<Object>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
     pub algorithms: Option<Vec<String>>,
