@@ -155,6 +155,7 @@ async fn subjects(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Js
 
 /// Ends the link of a subject.
 #[utoipa::path(delete, path = "/trusted-issuers/{id}/subjects/{subject_id}",
+    params(("subject_id" = Uuid, Path, description = "The linked subject.")),
     responses((status = 200, body = LinkedSubject)), security(("admin" = ["nhi:manage"])))]
 async fn unlink(
     admin: Admin<ManageIdentities>,

@@ -25,12 +25,7 @@ fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::Op
             policies::routes::Api::openapi(),
         ),
         ("clients", "OAuth clients", "Programs that ask for tokens.", clients::routes::Api::openapi()),
-        (
-            "trusted_issuers",
-            "Trusted issuers",
-            "Who vouches for workloads.",
-            issuers::routes::Api::openapi(),
-        ),
+        ("trusted_issuers", "Trusted issuers", "Who vouches for workloads.", issuers::routes::Api::openapi()),
         ("credentials", "Credentials", "The records of issued tokens.", tokens::routes::Api::openapi()),
         (
             "delegations",
