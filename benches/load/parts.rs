@@ -98,13 +98,27 @@ async fn reads(bench: &mut Bench) -> Result<Vec<Part>> {
     let names = ActorNames { uri: String::new(), names: vec!["load".to_owned()] };
     let asked: Vec<Asked> = jtis.iter().map(|jti| Asked { jti: *jti, actor: names.clone(), now }).collect();
     let client = vec!["load".to_owned(); GROUP];
+    let key_read = async |db: &mut PgConnection, keys: &[Vec<Vec<u8>>]| {
+        api_keys::find(db, keys).await?;
+        Ok(())
+    };
+    let token_read = async |db: &mut PgConnection, jtis: &[Uuid]| {
+        tokens::find_all(db, jtis).await?;
+        Ok(())
+    };
+    let client_read = async |db: &mut PgConnection, ids: &[String]| {
+        clients::find(db, ids).await?;
+        Ok(())
+    };
+    let exchange_read = async |db: &mut PgConnection, asked: &[Asked]| {
+        exchange::find(db, asked).await?;
+        Ok(())
+    };
     Ok(vec![
-        bench.part("key read", &keys, async |db, keys| Ok(drop(api_keys::find(db, keys).await?))).await?,
-        bench.part("token read", &jtis, async |db, jtis| Ok(drop(tokens::find_all(db, jtis).await?))).await?,
-        bench.part("client read", &client, async |db, ids| Ok(drop(clients::find(db, ids).await?))).await?,
-        bench
-            .part("exchange read", &asked, async |db, asked| Ok(drop(exchange::find(db, asked).await?)))
-            .await?,
+        bench.part("key read", &keys, key_read).await?,
+        bench.part("token read", &jtis, token_read).await?,
+        bench.part("client read", &client, client_read).await?,
+        bench.part("exchange read", &asked, exchange_read).await?,
     ])
 }
 

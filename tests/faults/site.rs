@@ -63,7 +63,7 @@ impl Site {
     pub async fn open(name: &str, servers: usize) -> Result<Self> {
         let database = Database::start(&format!("{name}-db")).await?;
         database.create("faults").await?;
-        Self::with(name, database, servers, None).await
+        Self::with(name, database, servers, None)
     }
 
     /// The same with its tables on a disk that can be filled.
@@ -79,10 +79,10 @@ impl Site {
         ] {
             sqlx::query(AssertSqlSafe(sql)).execute(&mut db).await?;
         }
-        Self::with(name, database, servers, Some(disk)).await
+        Self::with(name, database, servers, Some(disk))
     }
 
-    async fn with(name: &str, database: Database, servers: usize, disk: Option<Disk>) -> Result<Self> {
+    fn with(name: &str, database: Database, servers: usize, disk: Option<Disk>) -> Result<Self> {
         let home = Home::new(name)?;
         let options = database.postgres.options_for("faults");
         let relay = Relay::start(home.path(), options.get_socket().context("a socket")?)?;
@@ -93,8 +93,8 @@ impl Site {
             ("DATABASE_URL", url),
             ("CHANCERY_KEYS_MASTER_KEY_FILE", key.display().to_string()),
         ];
-        let (servers_, baseline) = (Vec::new(), Vec::new());
-        let mut site = Self { servers: servers_, relay, database, settings, baseline, home, disk };
+        let (running, baseline) = (Vec::new(), Vec::new());
+        let mut site = Self { servers: running, relay, database, settings, baseline, home, disk };
         for _ in 0..servers {
             let command = site.command();
             block_in_place(|| site.launch(command))?;
