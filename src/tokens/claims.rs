@@ -129,7 +129,8 @@ impl<'a> Claims<'a> {
             grant_type: grant.grant_type,
             mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
             // The principal of a chain is a workload as long as no person can begin one.
-            principal_type: (grant.profile == Profile::Rfc8693).then_some("workload"),
+            principal_type: matches!(grant.profile, Profile::Rfc8693 | Profile::Rfc9068)
+                .then_some("workload"),
             external_id: principal.map_or(&holder.external_id, |principal| &principal.external_id),
             identity_type: principal
                 .map_or(holder.identity_type.as_str(), |principal| &principal.identity_type),
@@ -144,7 +145,7 @@ impl<'a> Claims<'a> {
             capabilities: named.then_some(&holder.capabilities),
             scopes: grant.scopes.as_slice(),
             scope: grant.scopes.joined(),
-            client_id: grant.client.as_ref().map_or("", |client| &client.client_id),
+            client_id: client_id(grant),
             agent_id: shark.then_some(holder.identity_id),
             agent_name: shark.then_some(&holder.identity_name),
             delegation_depth: grant.depth(),
@@ -161,10 +162,20 @@ pub fn subject<'a>(grant: &'a Grant, stamp: &'a Stamp) -> &'a str {
     let holder = &grant.holding.holder.wimse_uri;
     let own_client = grant.client.as_ref().map_or("", |client| &client.client_id);
     match (grant.profile, &stamp.principal) {
-        (Profile::Rfc8693, Some(principal)) => &principal.sub,
+        (Profile::Rfc8693 | Profile::Rfc9068, Some(principal)) => &principal.sub,
         (Profile::Shark, Some(principal)) => or(&principal.client_id, &principal.sub),
         (Profile::Shark, None) => or(own_client, holder),
-        (Profile::Zeroid, _) | (Profile::Rfc8693, None) => holder,
+        (Profile::Zeroid, _) | (Profile::Rfc8693 | Profile::Rfc9068, None) => holder,
+    }
+}
+
+/// The client that obtained the token. An agent that obtains one by itself is a client too, where the claim is required
+/// (RFC 9068 section 2.2).
+fn client_id(grant: &Grant) -> &str {
+    match &grant.client {
+        Some(client) => &client.client_id,
+        None if grant.profile == Profile::Rfc9068 => &grant.holding.holder.wimse_uri,
+        None => "",
     }
 }
 
@@ -175,9 +186,9 @@ fn act<'a>(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Option<Act<'a
         (Profile::Zeroid, None) => {
             Some(Act { sub: &grant.user_id, ..Act::default() }).filter(|act| !act.sub.is_empty())
         }
-        (Profile::Rfc8693 | Profile::Shark, _) => {
+        (Profile::Rfc8693 | Profile::Rfc9068 | Profile::Shark, _) => {
             let mut act = nested(&stamp.actors, grant.profile)?;
-            if grant.profile == Profile::Rfc8693 {
+            if grant.profile != Profile::Shark {
                 let holder = &grant.holding.holder;
                 act.iss = Some(issuer);
                 act.identity_type = Some(holder.identity_type.as_str());

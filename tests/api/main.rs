@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/routes.rs"]
+mod routes;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -12,7 +14,9 @@ mod signer;
 mod world;
 
 mod access;
+mod access_token_jwt;
 mod acting;
+mod advertised;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
@@ -32,6 +36,7 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -72,9 +77,11 @@ mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
 mod registry_filters;
+mod resources;
 mod revocation;
 mod rfc;
 mod rotation;
+mod signed_introspection;
 mod statements;
 mod tenancy;
 mod token_lifetimes;
