@@ -222,7 +222,8 @@ async fn live_token(app: &App, token: &str, now: Time) -> Result<Found> {
 /// Who presents a token, and in which tenant.
 fn authenticate_token(token: Found) -> (Caller, Tenant) {
     let caller = Caller {
-        kind: "agent",
+        // In a person's name and without an agent, there is only the person.
+        kind: if token.identity_id.is_some() { "agent" } else { "person" },
         id: token.presenter,
         user: Some(token.user_id).filter(|user| !user.is_empty()),
         across_tenants: false,

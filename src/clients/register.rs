@@ -39,6 +39,9 @@ pub struct NewClient {
     /// The same of refresh tokens.
     #[serde(default)]
     pub refresh_token_ttl: i32,
+    /// What becomes of a refresh token that comes again: `refuse`, `quiet` or `reissue`; "" means `quiet`.
+    #[serde(default)]
+    pub refresh_token_reuse: String,
     /// The identity of the tenant as which it acts.
     #[serde(default)]
     pub identity_id: String,
@@ -124,6 +127,7 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         refresh_token_ttl: new.refresh_token_ttl,
         allowed_audiences: new.allowed_audiences.unwrap_or_default(),
         resources: new.resources.unwrap_or_default(),
+        refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
         identity_id: identity_id.transpose()?,
         registration_source: "internal".to_owned(),

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
 use crate::kit::secret::{self, SecretHash};
+use crate::tokens::Reuse;
 
 /// Whether a client can keep a secret (RFC 6749 section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -121,6 +122,8 @@ pub struct Client {
     pub allowed_audiences: Vec<String>,
     /// By which names it is itself what tokens are meant for, beside its `client_id`.
     pub resources: Vec<String>,
+    /// What becomes of a refresh token that comes again.
+    pub refresh_token_reuse: Reuse,
     /// The shape of its tokens' claims, where it is not the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_profile: Option<String>,
@@ -184,6 +187,7 @@ impl FromRow<'_, PgRow> for Client {
             refresh_token_ttl: row.try_get("refresh_token_ttl")?,
             allowed_audiences: row.try_get("allowed_audiences")?,
             resources: row.try_get("resources")?,
+            refresh_token_reuse: row.try_get("refresh_token_reuse")?,
             token_profile: row.try_get("token_profile")?,
             identity_id: row.try_get("client_identity_id")?,
             registration_source: row.try_get("registration_source")?,

@@ -28,6 +28,8 @@ pub struct ClientPatch {
     pub access_token_ttl: Option<i32>,
     /// How long its refresh tokens live, in seconds.
     pub refresh_token_ttl: Option<i32>,
+    /// What becomes of a refresh token that comes again.
+    pub refresh_token_reuse: Option<String>,
     /// Its public keys; a set without keys takes them away.
     pub jwks: Option<Value>,
     /// For whom its tokens may be meant; an empty list lifts the limit.
@@ -53,6 +55,7 @@ impl ClientPatch {
             ("redirect_uris", self.redirect_uris.is_some()),
             ("access_token_ttl", self.access_token_ttl.is_some()),
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
+            ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
             ("allowed_audiences", self.allowed_audiences.is_some()),
             ("resources", self.resources.is_some()),
@@ -74,8 +77,9 @@ impl ClientPatch {
             || self.is_active == Some(true)
     }
 
-    fn onto(self, client: Client) -> Client {
-        Client {
+    fn onto(self, client: Client) -> Result<Client> {
+        let reuse = self.refresh_token_reuse.map(|reuse| rules::reuse(&reuse)).transpose()?;
+        Ok(Client {
             name: self.name.unwrap_or(client.name),
             description: self.description.unwrap_or(client.description),
             grant_types: self.grant_types.unwrap_or(client.grant_types),
@@ -83,6 +87,7 @@ impl ClientPatch {
             redirect_uris: self.redirect_uris.unwrap_or(client.redirect_uris),
             access_token_ttl: self.access_token_ttl.unwrap_or(client.access_token_ttl),
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
+            refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks: self.jwks.or(client.jwks),
             allowed_audiences: self.allowed_audiences.unwrap_or(client.allowed_audiences),
             resources: self.resources.unwrap_or(client.resources),
@@ -90,7 +95,7 @@ impl ClientPatch {
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
             ..client
-        }
+        })
     }
 }
 
@@ -98,7 +103,7 @@ impl ClientPatch {
 pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: ClientPatch) -> Result<Client> {
     let client = lock(cx, id).await?;
     let (was_active, widens) = (client.is_active, patch.widens());
-    let mut client = rules::check(patch.onto(client), &app.config.limits)?;
+    let mut client = rules::check(patch.onto(client)?, &app.config.limits)?;
     if widens {
         rules::check_reach(cx, &client).await?;
     }

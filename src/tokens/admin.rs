@@ -61,6 +61,8 @@ pub struct Kept {
     pub client_epoch: i32,
     /// Whether it was delegated.
     pub delegated: bool,
+    /// Whether it speaks in a person's name.
+    pub of_person: bool,
     /// Short name of the grant.
     pub grant_type: String,
     /// What it may do.
@@ -184,6 +186,10 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     }
     if kept.delegated {
         let why = "a delegated credential can't be rotated; let its agent exchange the subject token again";
+        return Err(refuse(Kind::Conflict, why));
+    }
+    if kept.of_person {
+        let why = "a credential in a person's name can't be rotated; let its client ask the person again";
         return Err(refuse(Kind::Conflict, why));
     }
     let no_identity = || refuse(Kind::InvalidRequest, "the credential belongs to no identity");
