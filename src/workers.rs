@@ -42,10 +42,10 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
     run.every("signals_forgotten", Duration::from_mins(1), |app| async move {
         signals::worker::forget(&app).await
     });
-    let halt = stop.clone();
+    let listening = stop.clone();
     run.every("signals_hint", Duration::from_secs(1), move |app| {
-        let halt = halt.clone();
-        async move { signals::worker::listen(&app, &halt).await }
+        let stop = listening.clone();
+        async move { signals::worker::listen(&app, &stop).await }
     });
     run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await

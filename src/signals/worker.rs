@@ -20,8 +20,7 @@ pub async fn forget(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Listens until the server is about to stop, or its workers are. Only a hint: streams look by themselves too, so what is missed here comes
-/// a little later.
+/// Listens until the stop. Only a hint: streams look by themselves too, so what is missed here comes a little later.
 pub async fn listen(app: &App, stop: &CancellationToken) -> Result<()> {
     let listen = async {
         let mut listener = PgListener::connect_with(&app.db).await?;
@@ -31,6 +30,5 @@ pub async fn listen(app: &App, stop: &CancellationToken) -> Result<()> {
         }
         Ok(())
     };
-    let until_drained = app.draining.run_until_cancelled(listen);
-    stop.run_until_cancelled(until_drained).await.flatten().unwrap_or(Ok(()))
+    stop.run_until_cancelled(listen).await.unwrap_or(Ok(()))
 }
