@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod outbox;
 pub mod policies;
+pub mod signals;
 pub mod tenancy;
 pub mod tokens;
 pub mod users;
@@ -18,5 +19,6 @@ pub mod users;
 pub mod oauth;
 
 pub mod cli;
+pub mod openapi;
 pub mod router;
 pub mod workers;

@@ -7,6 +7,7 @@ use p256::PublicKey;
 use p256::pkcs8::{DecodePublicKey, EncodePublicKey};
 use serde::Deserialize;
 use time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Agent;
@@ -16,6 +17,7 @@ use crate::kit::assertion::{Assertion, Expected, Flaw, Key};
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
 use crate::kit::{ids, secret};
+use crate::signals::{self, Lifecycle};
 use crate::tokens::ledger::{self, Artefact, Outcome};
 
 /// The path of the enrolment, which is part of the proofs' audience.
@@ -28,7 +30,8 @@ const LONGEST: Duration = Duration::seconds(120);
 const PROOF: &str = "key_proof";
 
 /// A key to be registered, with its proofs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = KeyEnrolment)]
 pub struct Enrolment {
     /// A P-256 key as SPKI PEM.
     pub new_public_key_pem: String,
@@ -64,6 +67,7 @@ pub async fn enrol(app: &App, cx: &mut Cx, id: Uuid, new: Enrolment) -> Result<A
         return Err(refuse(Kind::Forbidden, "a key proof was used before; sign new ones"));
     }
     store::set_public_key(cx, id, &key).await?;
+    signals::tell(cx, id, Lifecycle::KeyChanged("public_key")).await?;
     get(cx, id).await
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Status;
@@ -11,11 +12,13 @@ use crate::kit::config::Limits;
 use crate::kit::cx::{Caller, Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::signals::{self, Lifecycle};
 use crate::tokens::{self, Anchor};
 
 /// Who leaves.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OwnerOffboarding)]
 pub struct Leaver {
     /// The owner, exactly as the agents name him.
     pub owner_user_id: String,
@@ -86,6 +89,7 @@ async fn offboard_in_project(cx: &mut Cx, leaver: &Leaver, done: &mut Offboarded
     done.identities += ids.len();
     store::set_status(cx, &ids, Status::Deactivated).await?;
     lifecycle::end(cx, &epochs, &ids, leaver.reason()).await?;
+    signals::tell_all(cx, &ids, Lifecycle::Retired(leaver.reason())).await?;
     let facts = json!({ "reason": leaver.reason(), "owner_user_id": leaver.owner_user_id });
     let events = ids.iter().map(|id| Event::new("agent.deactivated", "agent", id).with(facts.clone()));
     audit::record_all(cx, events.collect()).await

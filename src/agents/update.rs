@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::register::{check_sub_type, is_person};
@@ -14,9 +15,10 @@ use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::policies;
+use crate::signals::{self, Lifecycle};
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AgentPatch {
     /// What people call it.
@@ -88,6 +90,9 @@ pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: AgentPatch) -> Resu
         lifecycle::check_step(&agent, next)?;
     }
     store::update(cx, id, &patch, key.as_ref()).await?;
+    if key.is_some() {
+        signals::tell(cx, id, Lifecycle::KeyChanged("public_key")).await?;
+    }
     if let Some(next) = patch.status {
         lifecycle::enter(cx, &agent, next).await?;
     }

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/routes.rs"]
+mod routes;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -12,13 +14,16 @@ mod signer;
 mod world;
 
 mod access;
+mod access_token_jwt;
 mod acting;
+mod advertised;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
 mod api_key_revocation;
 mod api_keys;
 mod audit;
+mod audit_reads;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -32,6 +37,7 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -73,9 +79,13 @@ mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
 mod registry_filters;
+mod resources;
 mod revocation;
 mod rfc;
 mod rotation;
+mod signal_stream;
+mod signals;
+mod signed_introspection;
 mod statements;
 mod tenancy;
 mod token_lifetimes;
