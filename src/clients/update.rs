@@ -36,6 +36,10 @@ pub struct ClientPatch {
     pub jwks: Option<Value>,
     /// Where they are, in their place; "" takes that away.
     pub jwks_uri: Option<String>,
+    /// For whom its tokens may be meant; an empty list lifts the limit.
+    pub allowed_audiences: Option<Vec<String>>,
+    /// By which names it is itself what tokens are meant for.
+    pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
     /// Whether it may authenticate. One that may not loses its tokens for good.
@@ -58,6 +62,8 @@ impl ClientPatch {
             ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
             ("jwks_uri", self.jwks_uri.is_some()),
+            ("allowed_audiences", self.allowed_audiences.is_some()),
+            ("resources", self.resources.is_some()),
             ("token_profile", self.token_profile.is_some()),
             ("is_active", self.is_active.is_some()),
             ("metadata", self.metadata.is_some()),
@@ -71,6 +77,7 @@ impl ClientPatch {
         self.grant_types.is_some()
             || self.scopes.is_some()
             || self.redirect_uris.is_some()
+            || self.allowed_audiences.is_some()
             || self.jwks.is_some()
             || self.jwks_uri.is_some()
             || self.is_active == Some(true)
@@ -93,6 +100,8 @@ impl ClientPatch {
             refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks,
             jwks_uri,
+            allowed_audiences: self.allowed_audiences.unwrap_or(client.allowed_audiences),
+            resources: self.resources.unwrap_or(client.resources),
             token_profile: self.token_profile.or(client.token_profile),
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),

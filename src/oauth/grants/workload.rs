@@ -7,7 +7,8 @@ use crate::access;
 use crate::access::scope::intersect;
 use crate::issuers::{self, Workload};
 use crate::kit::assertion::{Assertion, Flaw};
-use crate::kit::error::{Error, Kind, refuse};
+use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::tokens::{Grant, Outside};
 
 /// Decides on a workload's token, which stood in the parameter `parameter`.
@@ -26,17 +27,24 @@ pub async fn redeem(
             return Err(not_accepted(parameter, flaw).into());
         }
     };
-    let Workload { issuer_id, subject, holding, artefact } = workload;
+    let holding = &workload.holding;
     let principal =
         Principal { tenant: holding.tenant.clone(), kind: "agent", id: holding.holder.wimse_uri.clone() };
-    match request.narrow(intersect(holding.ceilings())) {
-        Ok(scopes) => {
-            let outside = Some(Outside { issuer_id, subject });
-            let root = Grant::root(app, grant_type, holding);
-            Ok((Grant { scopes, outside, artefacts: vec![artefact], ..root }, principal))
-        }
+    match decide(request, grant_type, workload) {
+        Ok(grant) => Ok((grant, principal)),
         Err(error) => Err(principal.denied(error)),
     }
+}
+
+fn decide(request: &Request<'_>, grant_type: &'static str, workload: Workload) -> Result<Grant> {
+    let Workload { issuer_id, subject, holding, artefact } = workload;
+    Ok(Grant {
+        scopes: request.narrow(intersect(holding.ceilings()))?,
+        audience: audience::granted(request, None)?,
+        outside: Some(Outside { issuer_id, subject }),
+        artefacts: vec![artefact],
+        ..Grant::root(request.app, grant_type, holding)
+    })
 }
 
 /// In the place of a client's credentials it is a client that did not authenticate (RFC 7521 section 4.2.1).
