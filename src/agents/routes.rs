@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status};
+use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status, discovery, identity};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
@@ -39,6 +39,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/{id}/tokens", get(tokens_of))
         .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
         .route("/identities/offboard-by-owner", post(offboard))
+        .merge(identity::routes::routes())
+        .merge(discovery::routes::routes())
 }
 
 pub use super::self_routes::routes as self_routes;
@@ -267,7 +269,8 @@ async fn offboard(
     Ok(axum::Json(OwnerOffboarded { identities_deactivated: done.identities, credentials }))
 }
 
-fn filter(query: &Query) -> Result<Filter> {
+/// Which agents or identities a list is to show.
+pub(super) fn filter(query: &Query) -> Result<Filter> {
     let (metadata_key, metadata) = match query.one("metadata")? {
         Some(text) if text.contains(':') => (None, query.pair("metadata")?),
         key => (key.map(str::to_owned), None),

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/route_table.rs"]
+mod route_table;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -36,6 +38,7 @@ mod clients_refused;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
+mod discovery;
 mod dry_run;
 mod enrolment;
 mod events;
@@ -48,6 +51,7 @@ mod hostile_policies;
 mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
+mod identities;
 mod inspection;
 mod introspection;
 mod issue_and_rotate;
@@ -79,6 +83,7 @@ mod rotation;
 mod signal_stream;
 mod signals;
 mod statements;
+mod sweep;
 mod tenancy;
 mod token_lifetimes;
 mod token_refusals;
