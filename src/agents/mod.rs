@@ -2,6 +2,7 @@
 //! them.
 mod discovery;
 mod enrol;
+mod filter;
 mod holder;
 mod identity;
 mod lifecycle;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::discovery::NATIVE;
@@ -25,7 +26,7 @@ use crate::policies::Policy;
 use crate::{policies, tenancy};
 
 /// An agent to be registered. Members it does not know are ignored; a tenant in the body is too.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct NewAgent {
     /// What people call it; not empty where it is to get a key.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::files;
-use super::route_table::{Route, all, of};
+use super::route_table::{self, Route, of};
 
 /// Every admin route with the scopes of which one is enough: "GET /agents/registry for nhi:manage".
 pub(crate) fn admin() -> BTreeSet<String> {
@@ -21,7 +21,12 @@ pub(crate) fn admin() -> BTreeSet<String> {
     let line = |Route { method, path, permission }: Route| {
         Some(format!("{method} {path} for {}", scopes(&permission?)))
     };
-    all().into_iter().filter_map(line).collect()
+    route_table::all().into_iter().filter_map(line).collect()
+}
+
+/// Every route: "GET /health".
+pub(crate) fn all() -> BTreeSet<String> {
+    route_table::all().into_iter().map(|route| format!("{} {}", route.method, route.path)).collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod routes;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::identity::{self, Identity};
@@ -25,7 +26,7 @@ use crate::tokens::Anchor;
 pub(super) const NATIVE: &str = "native";
 
 /// What a source says of an identity.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Sighting {
     /// Where it was seen: a word in lower case, not `native`.
     pub origin: String,
@@ -44,14 +45,17 @@ pub struct Sighting {
 }
 
 /// A list of sightings. Each is read by itself, so that one that can't be read spoils no other.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = SightingBatch)]
 pub struct Batch {
     /// 1 to 1000, or as many as the limit on lists allows.
+    #[schema(value_type = Vec<Sighting>)]
     pub agents: Vec<Value>,
 }
 
 /// What became of a batch.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = SightingsTaken)]
 pub struct Taken {
     /// How many were new.
     pub created: usize,
@@ -62,7 +66,8 @@ pub struct Taken {
 }
 
 /// A sighting that was refused.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SightingFailed)]
 pub struct Failed {
     /// Which; "" where it names none.
     pub external_id: String,
@@ -71,7 +76,7 @@ pub struct Failed {
 }
 
 /// All that a source reported.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Source {
     /// Where.
     pub origin: String,
@@ -191,7 +196,7 @@ pub async fn release(cx: &mut Cx, source: &Source) -> Result<u64> {
 }
 
 /// What an adoption says.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Adoption {
     /// Who answers for it from now on.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::routing::post;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{Adoption, Batch, Sighting, Source, Taken};
 use crate::access::{Admin, ManageIdentities};
@@ -30,22 +31,37 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/identities/{id}/expire", post(expire))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(discover, discover_all, prune, release, adopt, dismiss, expire))]
+pub struct Api;
+
+/// What became of a sighting.
+#[derive(Debug, Serialize, ToSchema)]
 struct Discovered {
+    /// The identity.
     identity: Identity,
+    /// Whether it is new.
     created: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// What a pruning did.
+#[derive(Debug, Serialize, ToSchema)]
 struct Pruned {
+    /// How many identities it deactivated.
     deactivated: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// What a release did.
+#[derive(Debug, Serialize, ToSchema)]
 struct Released {
+    /// How many identities it released.
     released: u64,
 }
 
+/// Takes in what a source reports.
+#[utoipa::path(post, path = "/identities/discovered",
+    request_body = Sighting, responses((status = 200, body = Discovered)), security(("admin" = ["nhi:manage"])))]
 async fn discover(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -66,6 +82,9 @@ async fn discover(
     Ok(axum::Json(Discovered { identity, created }))
 }
 
+/// Takes in many; what is refused is named and spoils nothing else.
+#[utoipa::path(post, path = "/identities/discovered/batch",
+    request_body = Batch, responses((status = 200, body = Taken)), security(("admin" = ["nhi:manage"])))]
 async fn discover_all(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -83,6 +102,9 @@ async fn discover_all(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Deactivates what a source no longer reports and nobody adopted.
+#[utoipa::path(post, path = "/identities/discovered/prune",
+    request_body = Source, responses((status = 200, body = Pruned)), security(("admin" = ["nhi:manage"])))]
 async fn prune(
     admin: Admin<ManageIdentities>,
     body: Result<Json<Source>, Problem>,
@@ -97,6 +119,9 @@ async fn prune(
     Ok(axum::Json(Pruned { deactivated: work.finish(event, result).await? }))
 }
 
+/// Forgets which source reported what, so that another may.
+#[utoipa::path(post, path = "/identities/discovered/release-source",
+    request_body = Source, responses((status = 200, body = Released)), security(("admin" = ["nhi:manage"])))]
 async fn release(
     admin: Admin<ManageIdentities>,
     body: Result<Json<Source>, Problem>,
@@ -116,6 +141,9 @@ fn name(source: &Source) -> String {
     format!("{}/{}", source.origin, source.source_id).chars().take(255).collect()
 }
 
+/// Takes a discovered identity in.
+#[utoipa::path(post, path = "/identities/{id}/adopt",
+    request_body = Adoption, responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn adopt(
     admin: Admin<ManageIdentities>,
     Id(id): Id,
@@ -134,12 +162,18 @@ async fn adopt(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Sends an identity back a step.
+#[utoipa::path(post, path = "/identities/{id}/dismiss",
+    responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn dismiss(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Identity>, Problem> {
     let mut work = admin.begin().await?;
     let result = discovery::dismiss(&mut work.cx, id).await;
     Ok(axum::Json(work.finish(Event::new("agent.dismissed", "agent", id), result).await?))
 }
 
+/// Ends an identity as if its end had come.
+#[utoipa::path(post, path = "/identities/{id}/expire",
+    responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn expire(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Identity>, Problem> {
     let mut work = admin.begin().await?;
     let result = discovery::expire(&mut work.cx, id).await;

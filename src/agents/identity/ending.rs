@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use time::Duration;
+use utoipa::ToSchema;
 
 use super::{Identity, store};
 use crate::api_keys::{self, ApiKey};
@@ -16,7 +17,7 @@ const MOST: i64 = 1000;
 const LONGEST: Duration = Duration::days(365);
 
 /// What ends within a time, the nearest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Ending {
     /// The time, as it was asked.
     pub within: String,

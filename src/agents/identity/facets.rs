@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::store;
 use crate::agents::{IdentityType, Status, TrustLevel};
@@ -9,21 +10,33 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 
 /// How many identities go by which word.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Facets {
+    /// By type.
     identity_types: Vec<Count>,
+    /// By trust level.
     trust_levels: Vec<Count>,
+    /// By status.
     statuses: Vec<Count>,
+    /// Code agents, and others.
     identity_classes: Vec<Count>,
+    /// By who made them, the most frequent.
     created_by: Vec<Count>,
+    /// By how they came to be known.
     origins: Vec<Count>,
+    /// How many nobody answers for.
     ownerless: i64,
+    /// How many nobody took in.
     discovered: i64,
 }
 
-#[derive(Debug, Serialize)]
+/// How many there are of a value.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FacetCount)]
 struct Count {
+    /// The value.
     value: String,
+    /// How many.
     count: i64,
 }
 

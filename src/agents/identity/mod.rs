@@ -13,6 +13,7 @@ pub use uri::by_uri;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::register::{self, NewAgent, check_owner};
@@ -30,7 +31,7 @@ use crate::policies;
 use crate::signals::{self, Lifecycle};
 
 /// An identity as the API shows it: an agent with what a list of agents leaves out.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Identity {
     /// The agent.
     #[serde(flatten)]
@@ -51,7 +52,7 @@ pub struct Identity {
 }
 
 /// What a tenant says of an identity; nothing here depends on it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
 #[serde(default)]
 pub struct Tiers {
     /// "", `low` or `high`.
@@ -80,7 +81,7 @@ impl Tiers {
 }
 
 /// An identity to be made. Members it does not know are ignored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewIdentity {
     /// Who answers for it.
     pub owner_user_id: String,
@@ -93,7 +94,7 @@ pub struct NewIdentity {
 }
 
 /// The members of a PATCH. What is absent stays.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct IdentityPatch {
     /// Those that a PATCH of an agent has too.

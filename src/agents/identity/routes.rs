@@ -8,10 +8,11 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::{OpenApi, ToSchema};
 
 use super::{Ending, Facets, Identity, IdentityPatch, NewIdentity};
 use crate::access::{Admin, ManageIdentities};
-use crate::agents::{self, identity};
+use crate::agents::{self, IdentityType, Status, TrustLevel, filter, identity};
 use crate::audit::Event;
 use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
@@ -34,14 +35,28 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/expiring-soon", get(ending))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, list, read, update, delete, schema, by_uri, facets, ending))]
+pub struct Api;
+
+/// A page of identities.
+#[derive(Debug, Serialize, ToSchema)]
 struct IdentityList {
+    /// Those of the page.
     identities: Vec<Identity>,
+    /// How many match in all.
     total: i64,
+    /// How many a page holds.
     limit: i64,
+    /// How many came before.
     offset: i64,
 }
 
+/// Makes an identity without an API key.
+#[utoipa::path(post, path = "/identities",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = NewIdentity, responses((status = 201, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -69,21 +84,46 @@ async fn create(
     work.finish(event, answer).await
 }
 
+/// Lists identities, newest first.
+#[utoipa::path(get, path = "/identities",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "How many at the most; 20 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+        ("identity_type" = Option<Vec<IdentityType>>, Query, description = "Only of these types."),
+        ("status" = Option<Vec<Status>>, Query, description = "Only of these statuses."),
+        ("trust_level" = Option<Vec<TrustLevel>>, Query, description = "Only of these trust levels."),
+        ("label" = Option<String>, Query, pattern = "^[^:]+:", description = "Only with this label, as key:value."),
+        ("product" = Option<String>, Query, description = "Only with this label product."),
+        ("metadata" = Option<String>, Query, pattern = "^[^:]", description = "Only with this member of metadata, as key or as key:value."),
+        ("is_active" = Option<bool>, Query, description = "Only those that are active, or only those that are not."),
+        ("search" = Option<String>, Query, description = "Only where a name or an id holds this text."),
+        ("identity_class" = Option<String>, Query, pattern = "^(custom|code_agent)$", description = "Only code agents, or only others."),
+        ("origin" = Option<String>, Query, description = "Only those that came to be known in this way."),
+        ("owner_user_id" = Option<String>, Query, description = "Only those for whom this person answers."),
+        ("ownerless" = Option<bool>, Query, description = "Only those for whom nobody answers."),
+    ),
+    responses((status = 200, body = IdentityList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<IdentityList>, Problem> {
     let page = Page::of(&query)?;
-    let filter = agents::routes::filter(&query)?;
+    let filter = filter::of(&query)?;
     let mut work = admin.begin().await?;
     let result = identity::list(&mut work.cx, &filter, page).await;
     let (identities, total) = work.read(result).await?;
     Ok(axum::Json(IdentityList { identities, total, limit: page.limit, offset: page.offset }))
 }
 
+/// Shows an identity.
+#[utoipa::path(get, path = "/identities/{id}",
+    responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Identity>, Problem> {
     let mut work = admin.begin().await?;
     let result = identity::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Changes an identity. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/identities/{id}",
+    request_body = IdentityPatch, responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -101,6 +141,9 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Deactivates an identity: its keys and tokens end for good.
+#[utoipa::path(delete, path = "/identities/{id}",
+    responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Identity>, Problem> {
     let mut work = admin.begin().await?;
     let result = match agents::delete(&mut work.cx, id).await {
@@ -110,11 +153,17 @@ async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json
     Ok(axum::Json(work.finish(Event::new("agent.deleted", "agent", id), result).await?))
 }
 
-/// The words that identities are described by are the same for everybody.
+/// Shows the words that identities are described by.
+#[utoipa::path(get, path = "/identities/schema",
+    responses((status = 200, body = Value)), security(("admin" = ["nhi:manage"])))]
 async fn schema(_: Admin<ManageIdentities>) -> axum::Json<Value> {
     axum::Json(identity::schema())
 }
 
+/// Shows the identity with a URI.
+#[utoipa::path(get, path = "/identities/by-wimse",
+    params(("uri" = String, Query, description = "The URI.")),
+    responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn by_uri(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<Identity>, Problem> {
     let uri = query.one("uri")?.unwrap_or_default();
     let mut work = admin.begin().await?;
@@ -122,12 +171,19 @@ async fn by_uri(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Js
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Counts the identities of the tenant by what they are.
+#[utoipa::path(get, path = "/agents/registry/facets",
+    responses((status = 200, body = Facets)), security(("admin" = ["nhi:manage"])))]
 async fn facets(admin: Admin<ManageIdentities>) -> Result<axum::Json<Facets>, Problem> {
     let mut work = admin.begin().await?;
     let result = identity::facets(&mut work.cx).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Lists what ends soon and still works.
+#[utoipa::path(get, path = "/expiring-soon",
+    params(("within" = Option<String>, Query, description = "How soon, as 7d, 2w or 36h30m; 7d when absent.")),
+    responses((status = 200, body = Ending)), security(("admin" = ["nhi:manage"])))]
 async fn ending(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<Ending>, Problem> {
     let within = query.one("within")?.unwrap_or("7d");
     let mut work = admin.begin().await?;
