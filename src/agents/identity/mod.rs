@@ -95,7 +95,6 @@ pub struct NewIdentity {
 
 /// The members of a PATCH. What is absent stays.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct IdentityPatch {
     /// Those that a PATCH of an agent has too.
     #[serde(flatten)]
