@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens, users};
+use crate::{agents, api_keys, authorizations, clients, delegations, keys, oauth, policies, tokens, users};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -25,6 +25,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(keys::routes::routes())
         .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
         .merge(agents::routes::self_routes())
+        .merge(users::routes::open_routes())
         .merge(admin())
         .nest("/api/v1", admin())
         .fallback(not_found)
@@ -45,6 +46,7 @@ fn admin() -> Router<Arc<App>> {
         .merge(tokens::routes::routes())
         .merge(delegations::routes::routes())
         .merge(users::routes::routes())
+        .merge(authorizations::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

@@ -14,11 +14,15 @@ use crate::kit::app::App;
 #[derive(Debug, Serialize)]
 pub struct ServerMetadata {
     issuer: String,
+    authorization_endpoint: String,
+    pushed_authorization_request_endpoint: String,
+    authorization_response_iss_parameter_supported: bool,
+    code_challenge_methods_supported: [&'static str; 1],
     token_endpoint: String,
     jwks_uri: String,
     grant_types_supported: Vec<&'static str>,
-    /// Required, also while there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    response_types_supported: [&'static str; 1],
+    response_modes_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 4],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     introspection_endpoint: String,
@@ -40,10 +44,15 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
     let issuer = app.config.issuer();
     Json(ServerMetadata {
         issuer: issuer.to_owned(),
+        authorization_endpoint: format!("{issuer}/oauth2/authorize"),
+        pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
+        authorization_response_iss_parameter_supported: true,
+        code_challenge_methods_supported: ["S256"],
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|(wire, _)| *wire).collect(),
-        response_types_supported: [],
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
         token_endpoint_auth_methods_supported: METHODS,
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),

@@ -9,11 +9,14 @@ use serde_json::json;
 
 use super::client_auth::{Authenticated, authenticate, used_before};
 use super::error::{OauthError, code};
-use super::grants::{Denial, Principal, Request, api_key, client_credentials, jwt_bearer, token_exchange};
+use super::grants::{
+    Denial, Principal, Request, api_key, authorization_code, client_credentials, jwt_bearer, token_exchange,
+};
 use super::params::Params;
 use crate::access::origin;
 use crate::access::scope::Scopes;
 use crate::audit::{Entry, Event};
+use crate::authorizations::CODE;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
@@ -77,8 +80,9 @@ async fn grant(
 }
 
 /// The grants of this endpoint, by the name on the wire and the short one.
-pub const GRANTS: [(&str, &str); 4] = [
+pub const GRANTS: [(&str, &str); 5] = [
     (api_key::NAME, api_key::NAME),
+    (authorization_code::NAME, authorization_code::NAME),
     (client_credentials::NAME, client_credentials::NAME),
     (jwt_bearer::URN, jwt_bearer::NAME),
     (token_exchange::URN, token_exchange::NAME),
@@ -97,6 +101,7 @@ async fn redeem(name: &'static str, request: &Request<'_>) -> Result<(Grant, Pri
     }
     match name {
         api_key::NAME => api_key::redeem(request).await,
+        authorization_code::NAME => authorization_code::redeem(request).await,
         client_credentials::NAME => client_credentials::redeem(request),
         jwt_bearer::NAME => jwt_bearer::redeem(request).await,
         _ => token_exchange::redeem(request).await,
@@ -123,8 +128,12 @@ async fn conclude(
     let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
     let principal = denial.principal.map(|principal| *principal).or(client);
     if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
-        let entry = refusal(request, principal, refused)?;
-        request.app.write(Record::Refusal(entry)).await?;
+        let entry = refusal(request, principal, refused, denial.reused.is_some())?;
+        let record = match denial.reused {
+            Some(artefact) => Record::Reuse(entry, artefact),
+            None => Record::Refusal(entry),
+        };
+        request.app.write(record).await?;
     }
     Err(denial.error)
 }
@@ -135,7 +144,8 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
     grant.client =
         Some(ClientStamp { id: client.id, client_id: client.client_id.clone(), epoch: client.epoch });
     grant.artefacts.extend(artefact.clone());
-    grant.ttl_seconds = u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0);
+    grant.ttl_seconds =
+        u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0).or(grant.ttl_seconds);
     if let Some(profile) = client.token_profile.as_deref().and_then(Profile::of) {
         grant.profile = profile;
     }
@@ -181,9 +191,10 @@ async fn record(
     let once = if grant.artefacts.is_empty() {
         None
     } else {
-        let used = used_before("");
+        let is_code = grant.artefacts.iter().any(|artefact| artefact.kind == CODE);
+        let used = used_before(if is_code { CODE } else { "" });
         let Error::Refused(refused) = &used else { return Err(used) };
-        Some(refusal(request, principal.clone(), refused)?)
+        Some(refusal(request, principal.clone(), refused, is_code)?)
     };
     let entry = entry(request, principal, event, None)?;
     let record = match once {
@@ -202,8 +213,9 @@ async fn record(
     Ok(answer)
 }
 
-fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused) -> Result<Entry> {
-    let event = Event::new("token.refused", "token", "").with(json!({ "error": code(refused.kind).0 }));
+fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused, replayed: bool) -> Result<Entry> {
+    let event = Event::new(if replayed { "code.replayed" } else { "token.refused" }, "token", "");
+    let event = event.with(json!({ "error": code(refused.kind).0 }));
     entry(request, principal, event, Some(refused.why.to_string()))
 }
 

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/people.rs"]
+mod people;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -19,6 +21,8 @@ mod api_key_limits;
 mod api_key_revocation;
 mod api_keys;
 mod audit;
+mod authorize;
+mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -32,6 +36,8 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod codes;
+mod consents;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -54,6 +60,7 @@ mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
 mod limits;
+mod links;
 mod marks;
 mod master_keys;
 mod matrix;
@@ -64,6 +71,7 @@ mod offboard;
 mod offline;
 mod open_mode;
 mod patch;
+mod person_tokens;
 mod policies;
 mod policy_changes;
 mod policy_effects;
@@ -71,6 +79,7 @@ mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
+mod pushed;
 mod registry_filters;
 mod revocation;
 mod rfc;

@@ -1,5 +1,6 @@
 //! Grants, a file each: evidence in, a decision out. A grant neither signs nor writes.
 pub mod api_key;
+pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
 pub mod token_exchange;
@@ -39,6 +40,8 @@ pub struct Denial {
     pub error: Error,
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
+    /// What was used before, where a second use ends what the first one obtained.
+    pub reused: Option<Artefact>,
 }
 
 /// Who asked for a token.
@@ -54,14 +57,14 @@ pub struct Principal {
 
 impl From<Error> for Denial {
     fn from(error: Error) -> Self {
-        Self { error, principal: None }
+        Self { error, principal: None, reused: None }
     }
 }
 
 impl Principal {
     /// A refusal of this principal.
     pub fn denied(self, error: Error) -> Denial {
-        Denial { error, principal: Some(Box::new(self)) }
+        Denial { error, principal: Some(Box::new(self)), reused: None }
     }
 }
 

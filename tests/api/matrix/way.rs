@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::scene::{Proof, Scene};
 use crate::party::{JWT_BEARER, TOKEN_EXCHANGE};
+use crate::people::{CALLBACK, VERIFIER};
 use crate::server::{Answer, Server};
 
 /// A way to a credential.
@@ -22,6 +23,8 @@ pub enum Way {
     ClientKey,
     /// `client_credentials` by an assertion that the key of the client's agent signed.
     AgentKey,
+    /// `authorization_code`, by a client with a secret that acts as an agent in a person's name.
+    Code,
     /// `jwt_bearer`.
     JwtBearer,
     /// `token_exchange` with an assertion of the actor.
@@ -49,16 +52,18 @@ pub enum Part {
     KeyPolicy,
     Parent,
     MayAct,
+    Person,
 }
 
 impl Way {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ApiKey,
         Self::ApiKeyNamed,
         Self::SecretBasic,
         Self::SecretPost,
         Self::ClientKey,
         Self::AgentKey,
+        Self::Code,
         Self::JwtBearer,
         Self::Actor,
         Self::MayAct,
@@ -75,6 +80,7 @@ impl Way {
             Self::SecretBasic | Self::SecretPost | Self::ClientKey | Self::AgentKey => {
                 Some("client_credentials")
             }
+            Self::Code => Some("authorization_code"),
             Self::JwtBearer => Some(JWT_BEARER),
             Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
             Self::Issue | Self::RotateKeys | Self::RotateClients => None,
@@ -85,7 +91,7 @@ impl Way {
     pub fn proof(self) -> Option<Proof> {
         match self {
             Self::SecretBasic => Some(Proof::Basic),
-            Self::ApiKeyNamed | Self::SecretPost | Self::MayAct | Self::Own => Some(Proof::Post),
+            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::MayAct | Self::Own => Some(Proof::Post),
             Self::ClientKey => Some(Proof::ClientKey),
             Self::AgentKey => Some(Proof::AgentKey),
             _ => None,
@@ -109,6 +115,7 @@ impl Way {
             }
             Part::Parent => self.is_exchange(),
             Part::MayAct => self == Self::MayAct,
+            Part::Person => self == Self::Code,
         }
     }
 
@@ -155,6 +162,11 @@ impl Way {
         form.extend(scene.authentication(server));
         match self {
             Self::ApiKey | Self::ApiKeyNamed => form.push(("api_key", scene.api_key.clone())),
+            Self::Code => form.extend([
+                ("code", scene.code.clone()),
+                ("redirect_uri", CALLBACK.to_owned()),
+                ("code_verifier", VERIFIER.to_owned()),
+            ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
             Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
             _ => {}
