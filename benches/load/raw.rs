@@ -81,7 +81,7 @@ async fn insert(options: PgConnectOptions, seconds: f64) -> Result<Vec<Uuid>> {
         ledger::write(&mut db, &records).await?;
         written.extend(records.iter().filter_map(|record| match record {
             Record::Issue(credential, _) | Record::IssueOnce(credential, ..) => Some(credential.jti),
-            Record::Refusal(_) => None,
+            Record::Refusal(_) | Record::Reuse(..) => None,
         }));
     }
     db.close().await?;

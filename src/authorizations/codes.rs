@@ -13,7 +13,7 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 use crate::kit::ids;
-use crate::kit::secret::Secret;
+use crate::kit::secret::{Secret, SecretHash};
 use crate::tokens::ledger::{self, Artefact};
 use crate::users::Person;
 
@@ -70,6 +70,17 @@ pub struct Code {
     pub artefact: Artefact,
 }
 
+/// What is stored of a new code.
+#[derive(Debug)]
+pub(super) struct NewCode<'a> {
+    pub id: Uuid,
+    pub hash: SecretHash,
+    pub decided: &'a Decided,
+    pub person: &'a Person,
+    pub consent_id: Uuid,
+    pub expires_at: Time,
+}
+
 /// A new code for what was decided, in the transaction in which the person agreed.
 pub async fn issue_code(
     app: &App,
@@ -80,8 +91,8 @@ pub async fn issue_code(
 ) -> Result<(Uuid, Secret)> {
     let (id, code) = (ids::new(cx.now)?, Secret::generate::<32>("")?);
     let hash = app.keys.hash(code.expose())?;
-    store::insert_code(cx, id, &hash, decided, (person.id, person.epoch, consent_id), cx.now + LIFETIME)
-        .await?;
+    let new = NewCode { id, hash, decided, person, consent_id, expires_at: cx.now + LIFETIME };
+    store::insert_code(cx, &new).await?;
     Ok((id, code))
 }
 

@@ -86,21 +86,26 @@ pub struct NewConsent {
     pub resources: Vec<String>,
 }
 
-/// The live consent of a person for a client. A client that is registered anew under the same name is another one.
-pub async fn find(cx: &mut Cx, person: Uuid, client: (Option<Uuid>, &str)) -> Result<Option<Consent>> {
-    Ok(store::live_consent(cx, person, client).await?)
+/// Whose consent, and for which client. One that is registered anew under the same name is another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Between<'a> {
+    /// The person's row.
+    pub person: Uuid,
+    /// The client's row, if one registered it.
+    pub oauth_client_id: Option<Uuid>,
+    /// As it names itself.
+    pub client_id: &'a str,
+}
+
+/// The live consent of a person for a client.
+pub async fn find(cx: &mut Cx, between: Between<'_>) -> Result<Option<Consent>> {
+    Ok(store::live_consent(cx, between).await?)
 }
 
 /// Writes a person's consent down, or widens the one there is.
-pub async fn agree(
-    cx: &mut Cx,
-    person: Uuid,
-    client: (Option<Uuid>, &str),
-    scopes: &Scopes,
-    resources: &[String],
-) -> Result<Uuid> {
+pub async fn agree(cx: &mut Cx, between: Between<'_>, scopes: &Scopes, resources: &[String]) -> Result<Uuid> {
     let id = ids::new(cx.now)?;
-    Ok(store::agree(cx, id, person, client, scopes.as_slice(), resources).await?)
+    Ok(store::agree(cx, id, between, scopes.as_slice(), resources).await?)
 }
 
 /// A consent in the stead of a person of the tenant, and whether it is new.
@@ -118,9 +123,9 @@ pub async fn create(app: &App, cx: &mut Cx, new: &NewConsent) -> Result<(Consent
     let client =
         clients::evidence(app, &new.client_id).await?.filter(|found| found.client.tenant == cx.tenant);
     let client = client.ok_or_else(unknown)?.client;
-    let key = (Some(client.id), client.client_id.as_str());
-    let known = find(cx, user.id, key).await?.is_some();
-    let id = agree(cx, user.id, key, &scopes, &new.resources).await?;
+    let between = Between { person: user.id, oauth_client_id: Some(client.id), client_id: &client.client_id };
+    let known = find(cx, between).await?.is_some();
+    let id = agree(cx, between, &scopes, &new.resources).await?;
     Ok((get(cx, id).await?, !known))
 }
 

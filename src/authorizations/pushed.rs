@@ -1,6 +1,7 @@
 //! Pushed authorization requests (RFC 9126): a client sends its request beforehand, authenticated, and names it later.
 
 use time::Duration;
+use uuid::Uuid;
 
 use super::store;
 use crate::kit::app::App;
@@ -8,7 +9,7 @@ use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 use crate::kit::ids;
-use crate::kit::secret::Secret;
+use crate::kit::secret::{Secret, SecretHash};
 use crate::tokens::ledger::Artefact;
 
 /// How a pushed request is named (RFC 9126 section 2.2).
@@ -31,11 +32,23 @@ pub struct Pushed {
     pub artefact: Artefact,
 }
 
+/// What is stored of a new one.
+#[derive(Debug)]
+pub(super) struct NewPushed<'a> {
+    pub id: Uuid,
+    pub hash: SecretHash,
+    pub client_id: &'a str,
+    pub parameters: &'a str,
+    pub expires_at: Time,
+}
+
 /// Keeps a request of a client, and answers its `request_uri`.
 pub async fn push(app: &App, cx: &mut Cx, client_id: &str, parameters: &str) -> Result<Secret> {
     let uri = Secret::generate::<32>(URN)?;
     let hash = app.keys.hash(uri.expose())?;
-    store::insert_pushed(cx, ids::new(cx.now)?, &hash, client_id, parameters, cx.now + LIFETIME).await?;
+    let id = ids::new(cx.now)?;
+    let new = NewPushed { id, hash, client_id, parameters, expires_at: cx.now + LIFETIME };
+    store::insert_pushed(cx, &new).await?;
     Ok(uri)
 }
 

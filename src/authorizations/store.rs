@@ -3,17 +3,13 @@
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::codes::{Code, Decided};
-use super::consents::{Consent, ConsentFilter};
+use super::codes::{Code, NewCode};
+use super::consents::{Between, Consent, ConsentFilter};
+use super::pushed::NewPushed;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
-use crate::kit::secret::SecretHash;
 
-pub async fn live_consent(
-    cx: &mut Cx,
-    person: Uuid,
-    (row, client_id): (Option<Uuid>, &str),
-) -> sqlx::Result<Option<Consent>> {
+pub async fn live_consent(cx: &mut Cx, between: Between<'_>) -> sqlx::Result<Option<Consent>> {
     sqlx::query_as(
         "select n.id, n.person_id as user_id, u.user_id as subject, n.client_id, coalesce(o.name, '') as client_name,
              array_to_string(n.scopes, ' ') as scope, n.scopes, n.resources, n.granted_at, n.updated_at, n.revoked_at
@@ -25,9 +21,9 @@ pub async fn live_consent(
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(person)
-    .bind(client_id)
-    .bind(row)
+    .bind(between.person)
+    .bind(between.client_id)
+    .bind(between.oauth_client_id)
     .fetch_optional(&mut *cx.tx)
     .await
 }
@@ -52,8 +48,7 @@ pub async fn consent(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Consent>> {
 pub async fn agree(
     cx: &mut Cx,
     id: Uuid,
-    person: Uuid,
-    (row, client_id): (Option<Uuid>, &str),
+    between: Between<'_>,
     scopes: &[String],
     resources: &[String],
 ) -> sqlx::Result<Uuid> {
@@ -72,9 +67,9 @@ pub async fn agree(
     .bind(id)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(person)
-    .bind(row)
-    .bind(client_id)
+    .bind(between.person)
+    .bind(between.oauth_client_id)
+    .bind(between.client_id)
     .bind(scopes)
     .bind(resources)
     .bind(cx.now)
@@ -133,40 +128,34 @@ pub async fn revoke_consent(cx: &mut Cx, id: Uuid, reason: &str) -> sqlx::Result
     Ok(done.rows_affected() == 1)
 }
 
-pub async fn insert_code(
-    cx: &mut Cx,
-    id: Uuid,
-    hash: &SecretHash,
-    decided: &Decided,
-    (person_id, person_epoch, consent_id): (Uuid, i32, Uuid),
-    expires_at: Time,
-) -> sqlx::Result<()> {
+pub async fn insert_code(cx: &mut Cx, code: &NewCode<'_>) -> sqlx::Result<()> {
+    let NewCode { decided, .. } = code;
     sqlx::query(
         "insert into authorization_codes (id, account_id, project_id, pepper_id, code_hash, oauth_client_id, client_id,
              client_epoch, identity_id, agent_epoch, person_id, person_epoch, consent_id, redirect_uri, code_challenge,
              dpop_jkt, scopes, resources, issued_at, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
     )
-    .bind(id)
+    .bind(code.id)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(hash.pepper_id)
-    .bind(&hash.mac)
+    .bind(code.hash.pepper_id)
+    .bind(&code.hash.mac)
     .bind(decided.oauth_client_id)
     .bind(&decided.client_id)
     .bind(decided.client_epoch)
     .bind(decided.identity.map(|(id, _)| id))
     .bind(decided.identity.map_or(0, |(_, epoch)| epoch))
-    .bind(person_id)
-    .bind(person_epoch)
-    .bind(consent_id)
+    .bind(code.person.id)
+    .bind(code.person.epoch)
+    .bind(code.consent_id)
     .bind(&decided.redirect_uri)
     .bind(&decided.code_challenge)
     .bind(&decided.dpop_jkt)
     .bind(decided.scopes.as_slice())
     .bind(&decided.resources)
     .bind(cx.now)
-    .bind(expires_at)
+    .bind(code.expires_at)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
@@ -194,28 +183,21 @@ pub async fn code(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Opt
     .await
 }
 
-pub async fn insert_pushed(
-    cx: &mut Cx,
-    id: Uuid,
-    hash: &SecretHash,
-    client_id: &str,
-    parameters: &str,
-    expires_at: Time,
-) -> sqlx::Result<()> {
+pub async fn insert_pushed(cx: &mut Cx, request: &NewPushed<'_>) -> sqlx::Result<()> {
     sqlx::query(
         "insert into pushed_requests (id, account_id, project_id, pepper_id, uri_hash, client_id, parameters,
              created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(id)
+    .bind(request.id)
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(hash.pepper_id)
-    .bind(&hash.mac)
-    .bind(client_id)
-    .bind(parameters)
+    .bind(request.hash.pepper_id)
+    .bind(&request.hash.mac)
+    .bind(request.client_id)
+    .bind(request.parameters)
     .bind(cx.now)
-    .bind(expires_at)
+    .bind(request.expires_at)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())

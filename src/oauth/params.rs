@@ -115,7 +115,9 @@ impl Params {
     }
 
     fn without_empty(mut params: BTreeMap<String, Vec<String>>) -> Self {
-        params.values_mut().for_each(|values| values.retain(|value| !value.is_empty()));
+        for values in params.values_mut() {
+            values.retain(|value| !value.is_empty());
+        }
         Self(params)
     }
 }

@@ -130,7 +130,7 @@ async fn conclude(
     if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
         let entry = refusal(request, principal, refused, denial.reused.is_some())?;
         let record = match denial.reused {
-            Some(artefact) => Record::Reuse(entry, artefact),
+            Some(artefact) => Record::Reuse(entry, *artefact),
             None => Record::Refusal(entry),
         };
         request.app.write(record).await?;

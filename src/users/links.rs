@@ -112,15 +112,15 @@ pub async fn make_link(app: &App, cx: &mut Cx, person_id: Uuid, new: &NewLink) -
 
 /// Only paths of ours that a person has business at: a link must lead nowhere else.
 fn check_target(issuer: &str, to: &str) -> Result<()> {
-    let bad = |_| {
+    let bad = || {
         refuse_at(Kind::InvalidRequest, "to is a path of this server, as /oauth2/authorize?…", "body.to", "")
     };
-    let own = Url::parse(issuer).map_err(|_| bad(()))?;
+    let own = Url::parse(issuer).map_err(|_| bad())?;
     let plain = to.len() <= 8192 && to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    let url = own.join(to).map_err(|_| bad(()))?;
+    let url = own.join(to).map_err(|_| bad())?;
     let rest = to.strip_prefix(AUTHORIZE.1).filter(|rest| rest.is_empty() || rest.starts_with('?'));
     let same = url.origin() == own.origin() && url.path() == AUTHORIZE.1 && url.fragment().is_none();
-    if plain && same && rest.is_some() { Ok(()) } else { Err(bad(())) }
+    if plain && same && rest.is_some() { Ok(()) } else { Err(bad()) }
 }
 
 /// Opens a link, which works once. The database says who was first.

@@ -120,7 +120,7 @@ async fn a_token_ends_with_its_person_its_agent_and_its_client() {
         assert!(replica.is_active(&below).await);
         match *what {
             "person" => {
-                drop(server.admin("DELETE", &format!("/users/{}", stage.ada)).send().await.expect(204))
+                server.admin("DELETE", &format!("/users/{}", stage.ada)).send().await.expect(204);
             }
             "agent" => drop(server.act(&stage.agent, "deactivate").await.expect(200)),
             "tenant" => drop(server.run_sql("update tenants set state = 'suspended'").await),

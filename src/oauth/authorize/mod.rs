@@ -94,7 +94,7 @@ impl<'a> Visit<'a> {
         };
         let mut cx = self.begin(&ready.session).await?;
         let (client, decided) = (&ready.target.evidence.client, &ready.decided);
-        let known = authorizations::find(&mut cx, ready.session.person.id, ready.target.key()).await?;
+        let known = authorizations::find(&mut cx, ready.target.between(&ready.session.person)).await?;
         let covered = known.is_some_and(|consent| consent.covers(&decided.scopes, &decided.resources));
         // Who answers at a loopback port or a private scheme is anybody on the device (RFC 8252 section 8.6).
         let is_sure = !client.is_public() || decided.redirect_uri.starts_with("https://");
@@ -143,7 +143,7 @@ impl<'a> Visit<'a> {
         }
         let person = &session.person;
         let consent =
-            authorizations::agree(&mut cx, person.id, target.key(), &decided.scopes, &decided.resources)
+            authorizations::agree(&mut cx, target.between(person), &decided.scopes, &decided.resources)
                 .await?;
         let facts = json!({
             "client_id": decided.client_id, "scope": decided.scopes.joined(), "resources": decided.resources,

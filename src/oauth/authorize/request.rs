@@ -4,11 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use url::Url;
-use uuid::Uuid;
 
 use crate::access::scope::{Scopes, narrow_beside};
+use crate::agents::Holding;
 use crate::audit::Event;
-use crate::authorizations::{self, Decided, URN};
+use crate::authorizations::{self, Between, Decided, URN};
 use crate::clients::{self, AUTHORIZATION_CODE, Evidence, redirect_matches};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
@@ -17,6 +17,7 @@ use crate::kit::error::{Kind, Result, refuse};
 use crate::oauth::client_auth::unknown;
 use crate::oauth::params::Params;
 use crate::tokens::ledger::Artefact;
+use crate::users::Person;
 
 /// The parameters of an authorization request that mean something here; others are ignored.
 pub const PARAMETERS: [&str; 10] = [
@@ -101,10 +102,10 @@ impl Asked {
 }
 
 impl Target {
-    /// By which a consent knows the client.
-    pub fn key(&self) -> (Option<Uuid>, &str) {
+    /// Whose consent it is: this person's for the client.
+    pub fn between(&self, person: &Person) -> Between<'_> {
         let client = &self.evidence.client;
-        (Some(client.id), &client.client_id)
+        Between { person: person.id, oauth_client_id: Some(client.id), client_id: &client.client_id }
     }
 
     /// What the audit log says of a refusal, once the person is known.
@@ -191,7 +192,7 @@ fn resources(params: &Params, limits: &Limits) -> Result<Vec<String>> {
 /// What may be granted of it. No person has a reserved scope to give; client and agent narrow the rest.
 pub fn decide(target: &Target, wanted: Wanted) -> Result<Decided> {
     let Evidence { client, holding } = &target.evidence;
-    let beside = holding.as_ref().map(|holding| holding.ceilings()).into_iter().flatten();
+    let beside = holding.as_ref().map(Holding::ceilings).into_iter().flatten();
     let layers = [Some(Scopes::stored(client.scopes.clone()))].into_iter().chain(beside);
     Ok(Decided {
         oauth_client_id: Some(client.id),

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::{Denial, Principal, Request, client_credentials};
 use crate::access;
 use crate::access::scope::narrow_beside;
+use crate::agents::Holding;
 use crate::authorizations::{self, Code};
 use crate::clients::{AUTHORIZATION_CODE, REFRESH_TOKEN, redirect_same};
 use crate::kit::error::{Error, Kind, Result, refuse};
@@ -36,7 +37,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let principal = client_credentials::principal(known);
     if code.is_used {
         let denial = principal.denied(used_before(code.artefact.kind));
-        return Err(Denial { reused: Some(code.artefact), ..denial });
+        return Err(Denial { reused: Some(Box::new(code.artefact)), ..denial });
     }
     match decide(request, known, code, verifier, redirect_uri) {
         Ok(grant) => Ok((grant, principal)),
@@ -74,7 +75,7 @@ fn decide(
     if !verifies(verifier, &decided.code_challenge) {
         return Err(refuse(Kind::InvalidGrant, "the code_verifier does not belong to the code_challenge"));
     }
-    let beside = known.holding.as_ref().map(|holding| holding.ceilings()).into_iter().flatten();
+    let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
     let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
     let scopes = narrow_beside(&request.scopes, None, layers)?;
     let refreshes = client.grant_types.iter().any(|grant| grant == REFRESH_TOKEN);

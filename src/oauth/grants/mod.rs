@@ -41,7 +41,7 @@ pub struct Denial {
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
     /// What was used before, where a second use ends what the first one obtained.
-    pub reused: Option<Artefact>,
+    pub reused: Option<Box<Artefact>>,
 }
 
 /// Who asked for a token.

@@ -1,5 +1,6 @@
 //! The matrix: every way to a credential, by every state of what it rests on, at every moment. It is generated, so a new
 //! grant or state without a verdict does not pass.
+mod rule;
 mod scene;
 mod state;
 mod undo;

@@ -4,6 +4,7 @@ use chancery::agents::worker::expire;
 use serde_json::json;
 use time::Duration;
 
+use super::rule::Rule;
 use super::scene::{Proof, Scene};
 use super::way::Part;
 use crate::server::Server;
@@ -65,30 +66,6 @@ pub enum State {
 /// The server's time, as SQL writes it.
 fn sql_time(server: &Server) -> String {
     format!("to_timestamp({})", server.app.clock.now().unix_timestamp())
-}
-
-/// What a policy asks for in vain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    Inactive,
-    Expired,
-    OtherGrant,
-    NoGrant,
-    Trust,
-    Attestation,
-    Depth,
-}
-
-impl Rule {
-    pub const ALL: [Self; 7] = [
-        Self::Inactive,
-        Self::Expired,
-        Self::OtherGrant,
-        Self::NoGrant,
-        Self::Trust,
-        Self::Attestation,
-        Self::Depth,
-    ];
 }
 
 use State as S;

@@ -1,7 +1,8 @@
 //! What each cell must say. Nothing here is measured: it follows from the papers, state by state.
 
 use super::Moment;
-use super::state::{Rule, State};
+use super::rule::Rule;
+use super::state::State;
 use super::way::{Part, Way};
 
 /// What a cell must say.
