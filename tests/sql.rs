@@ -1,8 +1,15 @@
 //! Every SQL statement in the sources: it fits the migrated database, and it binds the tenant whose rows it touches.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "sql/plans.rs"]
+mod plans;
 mod support;
 #[path = "sql/tenant.rs"]
 mod tenant;
@@ -44,9 +51,9 @@ const ALLOWED: &[(&str, &str)] = &[
     ("where p.uri_hash = any($1) and p.expires_at > $2", "by a pushed request's keyed hash"),
     ("delete from authorization_codes where id in (", "by age; it is redeemed no more"),
     ("delete from pushed_requests where id in (", "by age; it is answered no more"),
-    ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),
+    ("select * from holders where wimse_uri = any($1)", "by a URI that names its tenant"),
     (
-        "left join credential_activity s on s.jti = $1 left join identities i",
+        "with subjects as materialized (",
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
     (
