@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::kit::app::App;
 use crate::kit::error::{Error, Result};
-use crate::{access, agents, api_keys, authorizations, idempotency, keys, tokens, users};
+use crate::{access, agents, api_keys, authorizations, idempotency, keys, signals, tokens, users};
 
 /// Starts every worker; they end at a step's end after `stop`.
 pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
@@ -43,6 +43,14 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
         authorizations::worker::forget(&app).await?;
         users::worker::forget(&app).await
     });
+    run.every("signals_forgotten", Duration::from_mins(1), |app| async move {
+        signals::worker::forget(&app).await
+    });
+    run.every(
+        "signals_hint",
+        Duration::from_secs(1),
+        |app| async move { signals::worker::listen(&app).await },
+    );
     run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await
     });
