@@ -54,7 +54,11 @@ impl Authenticated {
         let holder = self.holding.as_ref().map(|holding| holding.holder.identity_id);
         let owns = found.oauth_client_id == Some(self.client.id)
             || (self.proven && found.identity_id.is_some() && found.identity_id == holder);
-        let named = |audience: &String| audience == issuer || *audience == self.client.client_id;
+        let named = |audience: &String| {
+            audience == issuer
+                || *audience == self.client.client_id
+                || self.client.resources.contains(audience)
+        };
         owns || (self.proven && found.audience.iter().any(named))
     }
 }

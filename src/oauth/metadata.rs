@@ -28,9 +28,11 @@ pub struct ServerMetadata {
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    introspection_signing_alg_values_supported: [&'static str; 1],
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    protected_resources: [String; 1],
 }
 
 /// How clients authenticate; a public one names itself only.
@@ -38,6 +40,9 @@ const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "privat
 
 /// How a client may sign its assertions.
 const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+
+/// How we sign.
+const SIGNED: &str = "ES256";
 
 /// Needs no database.
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
@@ -58,9 +63,11 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
         introspection_endpoint_auth_methods_supported: METHODS,
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_signing_alg_values_supported: [SIGNED],
         revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        protected_resources: [issuer.to_owned()],
     })
 }
 

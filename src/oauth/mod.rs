@@ -1,4 +1,6 @@
-//! OAuth 2: the authorization endpoint, the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
+//! OAuth 2: the authorization endpoint, the token endpoint and its grants, introspection, revocation, forward
+//! authentication and metadata.
+mod audience;
 mod authorize;
 mod client_auth;
 mod error;
