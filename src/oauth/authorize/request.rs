@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use url::Url;
 
 use crate::access::scope::{Scopes, narrow_beside};
 use crate::agents::Holding;
@@ -12,8 +11,8 @@ use crate::authorizations::{self, Between, Decided, URN};
 use crate::clients::{self, AUTHORIZATION_CODE, Evidence, redirect_matches};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
-use crate::kit::config::Limits;
 use crate::kit::error::{Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::oauth::client_auth::unknown;
 use crate::oauth::params::Params;
 use crate::tokens::ledger::Artefact;
@@ -161,7 +160,7 @@ pub fn wanted(app: &App, params: &Params, target: &Target) -> Result<Wanted> {
     }
     Ok(Wanted {
         scopes: Scopes::parse(params.get("scope").unwrap_or_default(), limits.scopes)?,
-        resources: resources(params, limits)?,
+        resources: audience::agreeable(params, &target.evidence.client, &app.config)?,
         code_challenge: code_challenge.to_owned(),
         dpop_jkt: dpop_jkt.map(str::to_owned),
     })
@@ -170,23 +169,6 @@ pub fn wanted(app: &App, params: &Params, target: &Target) -> Result<Wanted> {
 /// The base64url of 32 bytes, in its one form.
 fn is_digest(text: &str) -> bool {
     text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
-}
-
-/// Absolute URIs without a fragment (RFC 8707 section 2), each once.
-fn resources(params: &Params, limits: &Limits) -> Result<Vec<String>> {
-    let mut all: Vec<String> = Vec::new();
-    for one in params.all("resource") {
-        let fit = one.len() <= limits.text_characters
-            && one.bytes().all(|byte| byte.is_ascii_graphic())
-            && Url::parse(one).is_ok_and(|url| url.fragment().is_none());
-        if !fit || all.len() >= limits.list_items {
-            return Err(refuse(Kind::InvalidTarget, "resource is an absolute URI without a fragment"));
-        }
-        if !all.iter().any(|known| known == one) {
-            all.push(one.to_owned());
-        }
-    }
-    Ok(all)
 }
 
 /// What may be granted of it. No person has a reserved scope to give; client and agent narrow the rest.

@@ -12,6 +12,7 @@ use crate::authorizations::{self, Code};
 use crate::clients::{AUTHORIZATION_CODE, REFRESH_TOKEN, redirect_same};
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::{same, sha256};
+use crate::oauth::audience;
 use crate::oauth::client_auth::{Authenticated, used_before};
 use crate::tokens::Grant;
 
@@ -80,9 +81,12 @@ fn decide(
     let scopes = narrow_beside(&request.scopes, None, layers)?;
     let refreshes = client.grant_types.iter().any(|grant| grant == REFRESH_TOKEN);
     let holding = known.holding.clone();
+    let server = [request.app.config.issuer().to_owned()];
+    let agreed = if decided.resources.is_empty() { &server[..] } else { &decided.resources };
+    let audience = audience::granted(request, Some(agreed))?;
     let plain = Grant::of_person(request.app, NAME, code.person, holding);
     Ok(Grant {
-        audience: audience(request, &decided.resources, plain.audience.clone())?,
+        audience,
         scopes,
         consent_id: Some(code.consent_id),
         ttl_seconds: (!refreshes).then_some(UNREFRESHED),
@@ -96,19 +100,6 @@ fn verifies(verifier: &str, challenge: &str) -> bool {
     let lawful = (43..=128).contains(&verifier.len())
         && verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
     lawful && same(URL_SAFE_NO_PAD.encode(sha256(verifier.as_bytes())).as_bytes(), challenge.as_bytes())
-}
-
-/// The resources that the person agreed to, or those of them that are asked for (RFC 8707 section 2.2).
-fn audience(request: &Request<'_>, agreed: &[String], own: Vec<String>) -> Result<Vec<String>> {
-    let asked: Vec<&str> = request.params.all("resource").collect();
-    if asked.iter().any(|one| !agreed.iter().any(|known| known == one)) {
-        let why = "the person did not agree to the resource that is asked for";
-        return Err(refuse(Kind::InvalidTarget, why));
-    }
-    if !asked.is_empty() {
-        return Ok(asked.into_iter().map(str::to_owned).collect());
-    }
-    Ok(if agreed.is_empty() { own } else { agreed.to_vec() })
 }
 
 /// Unknown, expired and another client's codes are one answer.
