@@ -1,6 +1,6 @@
 //! Pages of other origins get nothing: no answer of any route says that they may read it, and no preflight opens one.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::{Answer, ISSUER, Server};
 use crate::tools::all_routes;
@@ -45,7 +45,10 @@ async fn no_answer_of_any_route_is_for_pages_of_other_origins() {
                 call().json(json!({})).bearer(&key),
                 call().form(&[("token", "x")]).bearer(&key),
             ] {
-                let answer = call.with("Origin", origin).send().await;
+                // The body is not read: a stream has no end.
+                let (head, _) = call.with("Origin", origin).open().await.into_parts();
+                let (text, body) = (String::new(), Value::Null);
+                let answer = Answer { status: head.status, headers: head.headers, text, body };
                 assert_closed(&answer, &format!("{method} {path} from {origin}"));
                 *statuses.entry(answer.status.as_u16()).or_insert(0) += 1;
             }
