@@ -80,7 +80,7 @@ impl Params {
 }
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "grant_type",
     "api_key",
     "scope",
@@ -96,6 +96,7 @@ const KNOWN: [&str; 20] = [
     "assertion",
     "subject",
     "subject_token",
+    "refresh_token",
     "subject_token_type",
     "actor_token",
     "actor_token_type",

@@ -2,7 +2,10 @@
 pub mod api_key;
 pub mod client_credentials;
 pub mod jwt_bearer;
+pub mod refresh_token;
 pub mod token_exchange;
+
+use uuid::Uuid;
 
 use super::client_auth::Authenticated;
 use super::params::Params;
@@ -26,6 +29,8 @@ pub struct Request<'a> {
     pub scopes: Scopes,
     /// The client, if one is named.
     pub client: Option<&'a Authenticated>,
+    /// Whether it is decided anew, since another spent its refresh token first.
+    pub repeated: bool,
     /// From where it came.
     pub from: &'a Origin,
     /// When.
@@ -39,6 +44,8 @@ pub struct Denial {
     pub error: Error,
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
+    /// The refresh family that ends with it.
+    pub ends: Option<Uuid>,
 }
 
 /// Who asked for a token.
@@ -54,14 +61,14 @@ pub struct Principal {
 
 impl From<Error> for Denial {
     fn from(error: Error) -> Self {
-        Self { error, principal: None }
+        Self { error, principal: None, ends: None }
     }
 }
 
 impl Principal {
     /// A refusal of this principal.
     pub fn denied(self, error: Error) -> Denial {
-        Denial { error, principal: Some(Box::new(self)) }
+        Denial { error, principal: Some(Box::new(self)), ends: None }
     }
 }
 

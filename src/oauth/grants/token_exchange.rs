@@ -170,7 +170,7 @@ fn decide(
     }
     Ok(Grant {
         scopes,
-        audience: audience(request, &subject)?,
+        audience: audience(request, &subject.audience)?,
         profile: profile(request, &subject),
         artefacts: actor.artefact.into_iter().collect(),
         user_id: subject
@@ -232,15 +232,15 @@ fn names_one(claim: &Value, is: &impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// The subject's audience, or the part of it that was asked for.
-fn audience(request: &Request<'_>, subject: &Subject) -> Result<Vec<String>> {
+/// The audience of what is presented, or the part of it that was asked for.
+pub fn audience(request: &Request<'_>, own: &[String]) -> Result<Vec<String>> {
     let asked: Vec<&str> =
         ["audience", "resource"].into_iter().filter_map(|name| request.params.get(name)).collect();
     if asked.is_empty() {
-        return Ok(subject.audience.clone());
+        return Ok(own.to_vec());
     }
-    if asked.iter().any(|one| !subject.audience.iter().any(|known| known == one)) {
-        let why = "the subject token is not meant for the audience that was asked for";
+    if asked.iter().any(|one| !own.iter().any(|known| known == one)) {
+        let why = "the token that was presented is not meant for the audience that was asked for";
         return Err(refuse(Kind::InvalidTarget, why));
     }
     Ok(asked.into_iter().map(str::to_owned).collect())

@@ -78,7 +78,7 @@ async fn every_grant_asks_for_every_state_at_every_moment() {
     );
     assert!(all.faults.is_empty(), "{} faults:\n{}", all.faults.len(), all.faults.join("\n"));
     assert_eq!(cells, Way::ALL.len() * State::all().len() * Moment::ALL.len());
-    assert_eq!(cells, 13 * 51 * 2);
+    assert_eq!(cells, 14 * 51 * 2);
 }
 
 #[tokio::test]

@@ -240,7 +240,10 @@ impl State {
                 server.admin("DELETE", &format!("/oauth/clients/{id}")).send().await.expect(200);
             }
             S::ClientWithoutGrant => {
-                server.patch_client(id, json!({ "grant_types": ["refresh_token"] })).await.expect(200);
+                server
+                    .patch_client(id, json!({ "grant_types": ["urn:openid:params:grant-type:ciba"] }))
+                    .await
+                    .expect(200);
             }
             S::ClientWithoutScopes => {
                 server.patch_client(id, json!({ "scopes": [] })).await.expect(200);
@@ -305,7 +308,7 @@ impl State {
         let change = match rule {
             Rule::Inactive => "is_active = false".to_owned(),
             Rule::Expired => format!("expires_at = {}", sql_time(server)),
-            Rule::OtherGrant => "allowed_grant_types = array['authorization_code']".to_owned(),
+            Rule::OtherGrant => "allowed_grant_types = array['urn:openid:params:grant-type:ciba']".to_owned(),
             Rule::NoGrant => "allowed_grant_types = '{}'".to_owned(),
             Rule::Trust => "required_trust_level = 'first_party'".to_owned(),
             Rule::Attestation => "required_attestation = 'software'".to_owned(),
