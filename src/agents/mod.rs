@@ -16,7 +16,8 @@ pub mod worker;
 
 pub use holder::{Holder, Holding};
 pub use lifecycle::{
-    activate, deactivate, delete, for_further_key, rehearse_deactivation, revoke_tokens, rotate_key, usable,
+    activate, contain, deactivate, delete, for_further_key, rehearse_deactivation, revoke_tokens, rotate_key,
+    usable,
 };
 pub use offboard::{Leaver, Offboarded, offboard};
 pub use register::{NewAgent, Registered, register, register_for_key};
