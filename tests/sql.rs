@@ -57,6 +57,13 @@ const ALLOWED: &[(&str, &str)] = &[
         "with subjects as materialized (",
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
+    ("where t.token_hash = any($1)", "by the refresh token's keyed hash"),
+    (
+        "select id from refresh_tokens where sealed is not null and issued_at <= $1",
+        "by age; the answer is not given again",
+    ),
+    ("delete from refresh_tokens where id in (", "by expiry; what has expired is refused in any case"),
+    ("delete from refresh_families where id in (", "by age; no row of what came of them is left"),
     (
         "where c.client_id = any($1) and c.deleted_at is null",
         "by a client_id that is unique among all tenants",

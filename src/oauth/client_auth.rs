@@ -21,6 +21,7 @@ use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::tokens::Found;
 use crate::tokens::ledger::{self, Artefact, Outcome};
+use crate::tokens::refresh::Family;
 
 /// Longest life of an assertion that a client or agent signs.
 pub const LONGEST: Duration = Duration::minutes(5);
@@ -61,6 +62,11 @@ impl Authenticated {
         };
         owns || (self.proven && found.audience.iter().any(named))
     }
+
+    /// Whether a refresh family was begun for this client. A `client_id` that was taken again is another client's.
+    pub fn owns(&self, family: &Family) -> bool {
+        family.oauth_client_id == Some(self.client.id) && family.client_id == self.client.client_id
+    }
 }
 
 /// What a request presents.
@@ -82,12 +88,35 @@ pub async fn authenticate(
     now: Time,
 ) -> Result<Option<Authenticated>, OauthError> {
     let Some(presented) = presented(basic(headers)?, params)? else { return Ok(None) };
+    let outcome = admit(app, presented, params, from, now).await;
+    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+}
+
+/// The client of this name, where that alone is enough: a public one.
+pub async fn by_name(
+    app: &App,
+    client_id: String,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
+    admit(app, Presented::Id(client_id), params, from, now).await
+}
+
+/// Checks what is presented, and counts what is wrong.
+async fn admit(
+    app: &App,
+    presented: Presented,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
     access::check_lockout(app, from.address, now)?;
     let outcome = check(app, presented, params, now).await;
     if let Err(Error::Refused(Refused { kind: Kind::InvalidClient, .. })) = &outcome {
         access::count_failure(app, from.address, now).await?;
     }
-    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+    outcome
 }
 
 /// Who may look at tokens and end them: a client, or in the open mode anybody.

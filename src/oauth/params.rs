@@ -126,7 +126,7 @@ impl Params {
 const REPEATED: [&str; 2] = ["audience", "resource"];
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 32] = [
+const KNOWN: [&str; 33] = [
     "grant_type",
     "api_key",
     "scope",
@@ -142,6 +142,7 @@ const KNOWN: [&str; 32] = [
     "assertion",
     "subject",
     "subject_token",
+    "refresh_token",
     "subject_token_type",
     "actor_token",
     "actor_token_type",

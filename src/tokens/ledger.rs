@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::actor::{Hop, Principal};
 use super::issue::ClientStamp;
+use super::refresh::{self, NewToken};
 use crate::access::scope::Scopes;
 use crate::audit::Entry;
 use crate::kit::clock::Time;
@@ -93,7 +94,7 @@ pub const CODE: &str = "authorization_code";
 pub enum Record {
     /// A token, with the audit row that tells of it.
     Issue(Box<Credential>, Entry),
-    /// A token that uses something up.
+    /// A token that uses something up, or goes out beside a refresh token.
     IssueOnce(Box<Credential>, Entry, Box<Once>),
     /// A refusal with a known principal.
     Refusal(Entry),
@@ -106,8 +107,18 @@ pub enum Record {
 pub struct Once {
     /// What is used up.
     pub artefacts: Vec<Artefact>,
-    /// Tells of the refusal.
-    pub refusal: Entry,
+    /// Tells of the refusal, for each kind of what is used up. A kind without an entry leaves none: the request is decided
+    /// again.
+    pub refusals: Vec<(&'static str, Entry)>,
+    /// The refresh token that goes out beside the access token.
+    pub refresh: Option<NewToken>,
+}
+
+impl Once {
+    /// The entry for the kind of artefact that was used before.
+    fn refusal(&self, kind: &str) -> Option<&Entry> {
+        self.refusals.iter().find(|(of, _)| *of == kind).map(|(_, entry)| entry)
+    }
 }
 
 /// What became of a record.
@@ -135,14 +146,13 @@ impl Record {
         }
     }
 
-    /// The rows to write, given the outcome.
-    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, &Entry) {
+    /// The credential with the refresh token that goes out beside it, if both are to be written.
+    fn refreshed(&self, outcome: Outcome) -> Option<(&Credential, &NewToken)> {
         match (self, outcome) {
-            (Self::IssueOnce(_, _, once), Outcome::Used(_)) => (None, &once.refusal),
-            (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
-                (Some(credential), entry)
+            (Self::IssueOnce(credential, _, once), Outcome::Written) => {
+                Some((&**credential, once.refresh.as_ref()?))
             }
-            (Self::Refusal(entry) | Self::Reuse(entry, _), _) => (None, entry),
+            _ => None,
         }
     }
 
@@ -151,9 +161,20 @@ impl Record {
         match (self, outcome) {
             (Self::Reuse(entry, artefact), _) => Some((artefact, entry)),
             (Self::IssueOnce(_, _, once), Outcome::Used(CODE)) => {
-                once.artefacts.iter().find(|artefact| artefact.kind == CODE).map(|code| (code, &once.refusal))
+                once.artefacts.iter().find(|artefact| artefact.kind == CODE).zip(once.refusal(CODE))
             }
             _ => None,
+        }
+    }
+
+    /// The rows to write, given the outcome.
+    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, Option<&Entry>) {
+        match (self, outcome) {
+            (Self::IssueOnce(_, _, once), Outcome::Used(kind)) => (None, once.refusal(kind)),
+            (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
+                (Some(credential), Some(entry))
+            }
+            (Self::Refusal(entry) | Self::Reuse(entry, _), _) => (None, Some(entry)),
         }
     }
 }
@@ -161,8 +182,7 @@ impl Record {
 /// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays, and
 /// an artefact that it used itself counts as its own.
 pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Vec<Outcome>> {
-    let is_plain = |record: &Record| record.artefacts().is_empty() && !matches!(record, Record::Reuse(..));
-    if records.iter().all(is_plain) {
+    if !records.iter().any(|record| matches!(record, Record::IssueOnce(..) | Record::Reuse(..))) {
         let outcomes = vec![Outcome::Written; records.len()];
         insert(db, records, &outcomes).await?;
         return Ok(outcomes);
@@ -173,6 +193,11 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     insert(&mut tx, records, &outcomes).await?;
     let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
     end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
+    let refreshed: Vec<_> =
+        records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.refreshed(*outcome)).collect();
+    if !refreshed.is_empty() {
+        refresh::write(&mut tx, &refreshed).await?;
+    }
     tx.commit().await?;
     Ok(outcomes)
 }
@@ -303,6 +328,7 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
     let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
     let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
     let issued: Vec<&Credential> = issued.into_iter().flatten().collect();
+    let entries: Vec<&Entry> = entries.into_iter().flatten().collect();
     bind_entries(bind_facts(bind_credentials(query, &issued), &issued), &entries).execute(db).await?;
     Ok(())
 }

@@ -157,3 +157,26 @@ async fn codes_are_forgotten_when_a_second_use_need_not_be_told() {
     forget().await;
     assert_eq!(server.count("select count(*) from authorization_codes").await, 0);
 }
+
+/// What was refreshed meanwhile ends too: the family is one.
+#[tokio::test]
+async fn a_second_use_ends_the_refresh_family_too() {
+    let (server, cookie) = stage().await;
+    let more = json!({ "grant_types": ["authorization_code", "refresh_token"] });
+    server.program_of_people("keeper", more).await;
+    let code = server.code(&Ask::of("keeper").with("scope", "a b"), &cookie).await;
+    let first = server.redeem("keeper", &code, &[("scope", "a")]).await.expect(200);
+    assert_eq!((first.text_of("scope"), &first.body["expires_in"]), ("a", &json!(3600)));
+    let refresh = async |token: &str| {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        server.post("/oauth2/token").form(&form).send().await
+    };
+    let second = refresh(first.text_of("refresh_token")).await.expect(200);
+    assert_eq!(second.text_of("scope"), "a b", "the family keeps what the person agreed to");
+    assert!(server.is_active(second.text_of("access_token")).await);
+    assert_error(&server.redeem("keeper", &code, &[]).await, 400, "invalid_grant");
+    for token in [&first, &second] {
+        assert!(!server.is_active(token.text_of("access_token")).await);
+    }
+    assert_error(&refresh(second.text_of("refresh_token")).await, 400, "invalid_grant");
+}

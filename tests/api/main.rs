@@ -7,6 +7,8 @@ mod cluster;
 mod party;
 #[path = "../support/people.rs"]
 mod people;
+#[path = "../support/refresher.rs"]
+mod refresher;
 #[path = "../support/routes.rs"]
 mod routes;
 #[path = "../support/server.rs"]
@@ -86,6 +88,7 @@ mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
 mod pushed;
+mod refresh;
 mod registry_filters;
 mod resources;
 mod revocation;

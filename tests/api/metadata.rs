@@ -133,7 +133,7 @@ async fn every_advertised_endpoint_answers_and_every_grant_is_known() {
         let missing = if grant == "client_credentials" { "invalid_client" } else { "invalid_request" };
         assert_eq!(answer.body["error"], missing, "{grant} is known, only its parameters are missing");
     }
-    for grant in ["password", "implicit", "code", "refresh_token", "API_KEY", "api_key "] {
+    for grant in ["password", "implicit", "code", "API_KEY", "api_key "] {
         let form = [("grant_type", grant)];
         let answer = server.post(&path(&metadata, "token_endpoint")).form(&form).send().await.expect(400);
         assert_eq!(answer.body["error"], "unsupported_grant_type", "{grant}");

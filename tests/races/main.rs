@@ -11,6 +11,9 @@ mod party;
 #[path = "../support/people.rs"]
 mod people;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/refresher.rs"]
+mod refresher;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -22,6 +25,7 @@ mod issuing;
 mod mixed;
 mod once;
 mod pair;
+mod refreshing;
 mod sleeping;
 mod staged;
 mod standing;

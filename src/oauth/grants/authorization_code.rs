@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Denial, Principal, Request, client_credentials};
+use super::{Denial, Ends, Principal, Request, client_credentials};
 use crate::access;
 use crate::access::scope::narrow_beside;
 use crate::agents::Holding;
@@ -15,6 +15,7 @@ use crate::kit::secret::{same, sha256};
 use crate::oauth::audience;
 use crate::oauth::client_auth::{Authenticated, used_before};
 use crate::tokens::Grant;
+use crate::tokens::refresh::Refresh;
 
 /// The grant's short name, which is also its `grant_type`.
 pub const NAME: &str = AUTHORIZATION_CODE;
@@ -38,7 +39,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let principal = client_credentials::principal(known);
     if code.is_used {
         let denial = principal.denied(used_before(code.artefact.kind));
-        return Err(Denial { reused: Some(Box::new(code.artefact)), ..denial });
+        return Err(Denial { ends: Some(Box::new(Ends::FirstUse(code.artefact))), ..denial });
     }
     match decide(request, known, code, verifier, redirect_uri) {
         Ok(grant) => Ok((grant, principal)),
@@ -85,8 +86,15 @@ fn decide(
     let agreed = if decided.resources.is_empty() { &server[..] } else { &decided.resources };
     let audience = audience::granted(request, Some(agreed))?;
     let plain = Grant::of_person(request.app, NAME, code.person, holding);
+    // The family keeps all that was agreed to, also where the first token is narrower.
+    let refresh = Refresh::Begin {
+        scopes: decided.scopes.clone(),
+        audience: agreed.to_vec(),
+        client_ttl: client.refresh_token_ttl,
+    };
     Ok(Grant {
         audience,
+        refresh: refreshes.then_some(refresh),
         scopes,
         consent_id: Some(code.consent_id),
         ttl_seconds: (!refreshes).then_some(UNREFRESHED),

@@ -226,7 +226,10 @@ impl State {
                 server.admin("DELETE", &format!("/oauth/clients/{id}")).send().await.expect(200);
             }
             S::ClientWithoutGrant => {
-                server.patch_client(id, json!({ "grant_types": ["refresh_token"] })).await.expect(200);
+                server
+                    .patch_client(id, json!({ "grant_types": ["urn:openid:params:grant-type:ciba"] }))
+                    .await
+                    .expect(200);
             }
             S::ClientWithoutScopes => {
                 server.patch_client(id, json!({ "scopes": [] })).await.expect(200);

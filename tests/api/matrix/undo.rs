@@ -51,7 +51,7 @@ impl State {
                         "update credential_policies p set is_active = true, expires_at = null,
                              required_trust_level = '', required_attestation = '', max_delegation_depth = 5,
                              allowed_grant_types = array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange',
-                                 'authorization_code']
+                                 'authorization_code', 'refresh_token']
                          where p.id = '{policy}'"
                     ))
                     .await;
@@ -66,7 +66,8 @@ impl State {
     async fn undo_agent(self, server: &Server, scene: &Scene, way: Way) -> After {
         let id = &scene.agent.id;
         // Keys and tokens of before the end stay dead. What the agent obtains anew it may.
-        let anew = matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Code | Way::Own) || way.is_rotation();
+        let anew = matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Code | Way::Own | Way::Refresh)
+            || way.is_rotation();
         match self {
             S::AgentDiscovered | S::AgentPending | S::AgentSuspended => {
                 let status = json!({ "status": "active" });
@@ -88,10 +89,11 @@ impl State {
     async fn undo_client(self, server: &Server, scene: &mut Scene, way: Way) -> After {
         let Some(caller) = &mut scene.caller else { return After::NoWayBack };
         match self {
-            // Its earlier tokens stay dead: the one to be rotated, and the one to be exchanged if it is its own.
+            // Its earlier tokens stay dead: the one to be rotated or refreshed with, and the one to be exchanged if it is its
+            // own.
             S::ClientInactive => {
                 server.patch_client(&caller.id, json!({ "is_active": true })).await.expect(200);
-                if matches!(way, Way::Own | Way::RotateClients | Way::Code) {
+                if matches!(way, Way::Own | Way::RotateClients | Way::Code | Way::Refresh) {
                     return After::StaysOver;
                 }
             }

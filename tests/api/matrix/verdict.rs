@@ -80,6 +80,9 @@ fn of_client(way: Way, state: State) -> Verdict {
         S::ClientWithoutScopes => known(way, "invalid_scope"),
         S::ClientPublic => match way {
             Way::Code => Verdict::Passes("the verifier proves enough"),
+            Way::Refresh => {
+                Verdict::Passes("the refresh token proves enough; a public client only names itself")
+            }
             Way::ApiKeyNamed => Verdict::Passes("the API key proves enough; the client only names itself"),
             Way::MayAct | Way::Own => Verdict::Refused { status: 400, code: "invalid_request", row: None },
             _ => known(way, "unauthorized_client"),

@@ -27,6 +27,8 @@ pub enum Way {
     Code,
     /// `jwt_bearer`.
     JwtBearer,
+    /// `refresh_token`, by a client with a secret that acts as an agent in a person's name.
+    Refresh,
     /// `token_exchange` with an assertion of the actor.
     Actor,
     /// `token_exchange` by a client that a may-act grant lets act.
@@ -56,7 +58,7 @@ pub enum Part {
 }
 
 impl Way {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ApiKeyNamed,
         Self::SecretBasic,
@@ -65,6 +67,7 @@ impl Way {
         Self::AgentKey,
         Self::Code,
         Self::JwtBearer,
+        Self::Refresh,
         Self::Actor,
         Self::MayAct,
         Self::Own,
@@ -82,6 +85,7 @@ impl Way {
             }
             Self::Code => Some("authorization_code"),
             Self::JwtBearer => Some(JWT_BEARER),
+            Self::Refresh => Some("refresh_token"),
             Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
             Self::Issue | Self::RotateKeys | Self::RotateClients => None,
         }
@@ -91,7 +95,9 @@ impl Way {
     pub fn proof(self) -> Option<Proof> {
         match self {
             Self::SecretBasic => Some(Proof::Basic),
-            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::MayAct | Self::Own => Some(Proof::Post),
+            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::Refresh | Self::MayAct | Self::Own => {
+                Some(Proof::Post)
+            }
             Self::ClientKey => Some(Proof::ClientKey),
             Self::AgentKey => Some(Proof::AgentKey),
             _ => None,
@@ -148,10 +154,14 @@ impl Way {
                 let form = self.form(server, scene);
                 let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let call = server.post("/oauth2/token").form(&form);
-                match scene.authorization() {
+                let answer = match scene.authorization() {
                     Some(basic) => call.with("Authorization", &basic).send().await,
                     None => call.send().await,
+                };
+                if let (Some((_, token)), true) = (&mut scene.family, answer.status.is_success()) {
+                    answer.text_of("refresh_token").clone_into(token);
                 }
+                answer
             }
         }
     }
@@ -168,6 +178,9 @@ impl Way {
                 ("code_verifier", VERIFIER.to_owned()),
             ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
+            Self::Refresh => {
+                form.extend(scene.family.as_ref().map(|(_, token)| ("refresh_token", token.clone())));
+            }
             Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
             _ => {}
         }
