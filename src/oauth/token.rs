@@ -35,7 +35,7 @@ pub async fn token(
     params: Params,
 ) -> Result<Response, OauthError> {
     let now = app.clock.now();
-    let (name, outcome) = grant(&app, &params, &parts.headers, &origin(&parts), now).await;
+    let (name, outcome) = Box::pin(grant(&app, &params, &parts.headers, &origin(&parts), now)).await;
     match outcome {
         Ok(answer) => {
             app.metrics.token(name, "issued");
