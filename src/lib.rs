@@ -20,5 +20,6 @@ pub mod users;
 pub mod oauth;
 
 pub mod cli;
+pub mod openapi;
 pub mod router;
 pub mod workers;

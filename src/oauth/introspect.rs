@@ -9,10 +9,12 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::client_auth::{Authenticated, inspector};
 use super::error::OauthError;
 use super::params::Params;
+use super::requests::PresentedToken;
 use crate::access::origin;
 use crate::keys::Typ;
 use crate::kit::app::App;
@@ -23,8 +25,27 @@ use crate::tokens::{self, Found, claims_of};
 /// The media type of a signed answer.
 const SIGNED: &str = "application/token-introspection+jwt";
 
-/// Anything that does not stand, or that the caller may not see, is `{"active": false}` and nothing else (RFC 7662 section
-/// 2.2), signed or not.
+/// What is told of a token: nothing but `active` where it does not stand, else its claims too.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Introspection {
+    /// Whether it stands at this moment.
+    active: bool,
+    #[serde(flatten)]
+    claims: Map<String, Value>,
+}
+
+/// Tells what a token says, and whether it stands.
+///
+/// Anything that does not stand, or that the caller may not see, is `{"active": false}` and nothing else (RFC 7662 section 2.2).
+/// Who accepts `application/token-introspection+jwt` gets the answer signed (RFC 9701).
+#[utoipa::path(post, path = "/oauth2/token/introspect",
+    request_body(content(
+        (PresentedToken = "application/x-www-form-urlencoded"),
+        (PresentedToken = "application/json"),
+    )),
+    responses((status = 200, content(
+        (Introspection = "application/json"), (String = "application/token-introspection+jwt"),
+    ))), security((), ("client" = [])))]
 pub async fn introspect(
     State(app): State<Arc<App>>,
     parts: Parts,
@@ -37,7 +58,7 @@ pub async fn introspect(
     let found = tokens::verify(&app, token, now).await?;
     let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
     let answer = found.filter(sees).and_then(|found| Some(answer(&found, claims_of(token)?)));
-    let answer = answer.unwrap_or_else(|| json!({ "active": false }));
+    let answer = answer.unwrap_or_default();
     match audience {
         None => Ok(axum::Json(answer).into_response()),
         Some(audience) => {
@@ -48,16 +69,15 @@ pub async fn introspect(
 }
 
 /// The token's own claims, with what is live or only the row knows.
-fn answer(found: &Found, mut claims: Map<String, Value>) -> Value {
+fn answer(found: &Found, mut claims: Map<String, Value>) -> Introspection {
     claims.remove("scopes");
-    claims.insert("active".to_owned(), Value::Bool(true));
     claims.insert("token_type".to_owned(), json!("Bearer"));
     claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
     claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
     if let Some(agent) = found.identity_id {
         claims.insert("agent_id".to_owned(), json!(agent));
     }
-    Value::Object(claims)
+    Introspection { active: true, claims }
 }
 
 /// The claims of a signed answer. `sub` and `exp` stand inside of `token_introspection` only, so that nobody takes the
@@ -67,10 +87,10 @@ struct Signed<'a> {
     iss: &'a str,
     aud: &'a str,
     iat: i64,
-    token_introspection: &'a Value,
+    token_introspection: &'a Introspection,
 }
 
-fn sign(app: &App, audience: &str, answer: &Value, now: Time) -> Result<String> {
+fn sign(app: &App, audience: &str, answer: &Introspection, now: Time) -> Result<String> {
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let claims = Signed {

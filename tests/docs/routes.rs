@@ -22,6 +22,13 @@ pub(crate) fn admin() -> BTreeSet<String> {
     routes.map(|(route, permission)| format!("{route} for {}", scopes(&permission))).collect()
 }
 
+/// Every route: "GET /health".
+pub(crate) fn all() -> BTreeSet<String> {
+    let sources: Vec<String> = files("src", "rs").into_iter().map(|(_, text)| text).collect();
+    let named = |Route { method, path, .. }| format!("{method} {path}");
+    sources.iter().flat_map(|text| routes(text)).map(named).collect()
+}
+
 /// Method, path and permission of every admin route of a file.
 fn admin_routes(rust: &str) -> Vec<(String, String)> {
     let admin =
