@@ -44,7 +44,7 @@ pub struct ServerMetadata {
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    /// How signed answers are signed (RFC 9701).
+    /// How a signed answer of introspection is signed.
     introspection_signing_alg_values_supported: [&'static str; 1],
     /// Where tokens are revoked.
     revocation_endpoint: String,
@@ -52,7 +52,7 @@ pub struct ServerMetadata {
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
-    /// Resources that take our tokens (RFC 9728 section 4).
+    /// What tokens are for by themselves.
     protected_resources: [String; 1],
 }
 

@@ -1,19 +1,21 @@
 //! Pages of other origins get nothing: no answer of any route says that they may read it, and no preflight opens one.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::server::{Answer, ISSUER, Server};
+use axum::http::HeaderMap;
+
+use crate::server::{ISSUER, Server};
 use crate::tools::all_routes;
 
 const ORIGINS: [&str; 4] = ["https://evil.example", "null", "http://127.0.0.1:8899.evil.example", ISSUER];
 
 #[track_caller]
-fn assert_closed(answer: &Answer, what: &str) {
-    let told: Vec<_> =
-        answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-")).collect();
+fn assert_closed(headers: &HeaderMap, what: &str) {
+    let told: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("access-control-")).collect();
     assert!(told.is_empty(), "{what}: {told:?}");
-    let varies = answer.header("vary").to_ascii_lowercase();
-    assert!(!varies.contains("origin"), "{what}: the answer depends on who asks");
+    let varies =
+        headers.get_all("vary").iter().any(|value| value.to_str().unwrap().to_lowercase().contains("origin"));
+    assert!(!varies, "{what}: the answer depends on who asks");
 }
 
 /// Method and path of every route, under each mount, with an id where one belongs.
@@ -45,12 +47,10 @@ async fn no_answer_of_any_route_is_for_pages_of_other_origins() {
                 call().json(json!({})).bearer(&key),
                 call().form(&[("token", "x")]).bearer(&key),
             ] {
-                // The body is not read: a stream has no end.
-                let (head, _) = call.with("Origin", origin).open().await.into_parts();
-                let (text, body) = (String::new(), Value::Null);
-                let answer = Answer { status: head.status, headers: head.headers, text, body };
-                assert_closed(&answer, &format!("{method} {path} from {origin}"));
-                *statuses.entry(answer.status.as_u16()).or_insert(0) += 1;
+                // Opened and not read: a stream has no end.
+                let answer = call.with("Origin", origin).open().await;
+                assert_closed(answer.headers(), &format!("{method} {path} from {origin}"));
+                *statuses.entry(answer.status().as_u16()).or_insert(0) += 1;
             }
         }
     }
@@ -70,7 +70,7 @@ async fn no_preflight_opens_a_route() {
             let answer =
                 call.with("Access-Control-Request-Headers", "authorization, content-type").send().await;
             assert!(answer.status.is_client_error(), "OPTIONS {path}: {}", answer.status);
-            assert_closed(&answer, &format!("OPTIONS {path} from {origin}"));
+            assert_closed(&answer.headers, &format!("OPTIONS {path} from {origin}"));
         }
     }
 }
@@ -93,13 +93,13 @@ async fn no_error_before_or_beside_the_routes_is_for_pages_of_other_origins() {
             (server.post("/oauth2/token").form(&[("grant_type", "api_key"), ("api_key", &key)]), 200),
         ] {
             let answer = call.with("Origin", origin).send().await.expect(status);
-            assert_closed(&answer, &format!("{status} for {origin}"));
+            assert_closed(&answer.headers, &format!("{status} for {origin}"));
         }
     }
     server.app.db.close().await;
     for origin in ORIGINS {
         let answer = server.get("/ready").with("Origin", origin).send().await.expect(503);
-        assert_closed(&answer, "503");
+        assert_closed(&answer.headers, "503");
     }
 }
 

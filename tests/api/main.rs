@@ -56,6 +56,7 @@ mod exchange;
 mod first;
 mod forest;
 mod forward_auth;
+mod fuzz;
 mod hostile_admin;
 mod hostile_policies;
 mod hostile_requests;
