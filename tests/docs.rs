@@ -6,7 +6,7 @@
 mod actions;
 #[path = "docs/names.rs"]
 mod names;
-#[path = "support/route_table.rs"]
+#[path = "support/routes.rs"]
 mod route_table;
 #[path = "docs/routes.rs"]
 mod routes;

@@ -16,14 +16,24 @@ use crate::kit::app::App;
 pub struct ServerMetadata {
     /// As it stands in `iss` of every token.
     issuer: String,
+    /// Where a person agrees that a client acts in their name.
+    authorization_endpoint: String,
+    /// Where clients push such requests beforehand (RFC 9126).
+    pushed_authorization_request_endpoint: String,
+    /// Every answer there says whose it is (RFC 9207).
+    authorization_response_iss_parameter_supported: bool,
+    /// How a code is bound to who asked for it (RFC 7636).
+    code_challenge_methods_supported: [&'static str; 1],
     /// Where tokens are had.
     token_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
     /// The grants that work.
     grant_types_supported: Vec<&'static str>,
-    /// Required, also while there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    /// What is answered at the authorization endpoint.
+    response_types_supported: [&'static str; 1],
+    /// How it is.
+    response_modes_supported: [&'static str; 1],
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions.
@@ -34,12 +44,16 @@ pub struct ServerMetadata {
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// How a signed answer of introspection is signed.
+    introspection_signing_alg_values_supported: [&'static str; 1],
     /// Where tokens are revoked.
     revocation_endpoint: String,
     /// How clients authenticate there.
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// What tokens are for by themselves.
+    protected_resources: [String; 1],
 }
 
 /// How clients authenticate; a public one names itself only.
@@ -48,6 +62,9 @@ const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "privat
 /// How a client may sign its assertions.
 const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
+/// How we sign.
+const SIGNED: &str = "ES256";
+
 /// Describes the authorization server (RFC 8414).
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server",
     responses((status = 200, body = ServerMetadata)), security(()))]
@@ -55,18 +72,25 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
     let issuer = app.config.issuer();
     Json(ServerMetadata {
         issuer: issuer.to_owned(),
+        authorization_endpoint: format!("{issuer}/oauth2/authorize"),
+        pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
+        authorization_response_iss_parameter_supported: true,
+        code_challenge_methods_supported: ["S256"],
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|(wire, _)| *wire).collect(),
-        response_types_supported: [],
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
         token_endpoint_auth_methods_supported: METHODS,
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
         introspection_endpoint_auth_methods_supported: METHODS,
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_signing_alg_values_supported: [SIGNED],
         revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        protected_resources: [issuer.to_owned()],
     })
 }
 

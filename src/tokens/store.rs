@@ -42,7 +42,7 @@ pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
              p.allowed_scopes as key_policy_scopes, p.required_trust_level as key_policy_trust,
              p.required_attestation as key_policy_attestation, p.max_delegation_depth as key_policy_depth,
              p.is_active as key_policy_active, p.expires_at as key_policy_expires,
-             o.scopes as client_scopes, o.grant_types as client_grants
+             o.scopes as client_scopes, o.grant_types as client_grants, o.allowed_audiences as client_audiences
          from credential_activity c
          left join api_keys k on k.id = c.api_key_id
          left join credential_policies p on p.id = k.credential_policy_id
@@ -179,12 +179,18 @@ pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Re
     .await
 }
 
-/// The page of a tree's credentials from the root downwards, and the number of all.
+/// The page of a tree's credentials from the root downwards, and the number of all. What was refreshed after the root has
+/// its mission.
 pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
     sqlx::query_as(
         "with recursive tree as (
              select c.jti, c.delegation_depth, c.issued_at from credentials c
              where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at
+             from credentials first join credentials c on c.family_id = first.family_id
+             where first.account_id = $1 and first.project_id = $2 and first.jti = $3 and first.mission_id = $3
+               and c.account_id = $1 and c.project_id = $2 and c.jti <> $3
              union all
              select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
              where c.account_id = $1 and c.project_id = $2

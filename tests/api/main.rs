@@ -5,8 +5,12 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
-#[path = "../support/route_table.rs"]
-mod route_table;
+#[path = "../support/people.rs"]
+mod people;
+#[path = "../support/refresher.rs"]
+mod refresher;
+#[path = "../support/routes.rs"]
+mod routes;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -14,7 +18,9 @@ mod signer;
 mod world;
 
 mod access;
+mod access_token_jwt;
 mod acting;
+mod advertised;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
@@ -22,6 +28,8 @@ mod api_key_revocation;
 mod api_keys;
 mod audit;
 mod audit_reads;
+mod authorize;
+mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -35,6 +43,9 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod codes;
+mod consents;
+mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -46,6 +57,7 @@ mod exchange;
 mod first;
 mod forest;
 mod forward_auth;
+mod fuzz;
 mod hostile_admin;
 mod hostile_policies;
 mod hostile_requests;
@@ -59,6 +71,7 @@ mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
 mod limits;
+mod links;
 mod marks;
 mod master_keys;
 mod matrix;
@@ -69,6 +82,7 @@ mod offboard;
 mod offline;
 mod open_mode;
 mod patch;
+mod person_tokens;
 mod policies;
 mod policy_changes;
 mod policy_effects;
@@ -76,12 +90,16 @@ mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
+mod pushed;
+mod refresh;
 mod registry_filters;
+mod resources;
 mod revocation;
 mod rfc;
 mod rotation;
 mod signal_stream;
 mod signals;
+mod signed_introspection;
 mod statements;
 mod sweep;
 mod tenancy;
