@@ -73,6 +73,10 @@ pub enum Kind {
     InvalidScope,
     /// OAuth: the audience or resource that was asked for may not be granted (RFC 8693 section 2.2.2, RFC 8707).
     InvalidTarget,
+    /// OAuth: the response type is not one of ours.
+    UnsupportedResponseType,
+    /// OAuth: a person is needed, and none is known at this browser.
+    LoginRequired,
     /// OAuth: the grant type is not one of ours.
     UnsupportedGrantType,
     /// A credential policy stands against it.

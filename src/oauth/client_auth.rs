@@ -10,6 +10,7 @@ use super::error::OauthError;
 use super::params::Params;
 use crate::access;
 use crate::agents::Holding;
+use crate::authorizations::CODE;
 use crate::clients::{self, AuthMethod, Client, Evidence};
 use crate::issuers;
 use crate::kit::app::App;
@@ -21,6 +22,7 @@ use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::tokens::Found;
 use crate::tokens::ledger::{self, Artefact, Outcome};
+use crate::tokens::refresh::Family;
 
 /// Longest life of an assertion that a client or agent signs.
 pub const LONGEST: Duration = Duration::minutes(5);
@@ -61,6 +63,11 @@ impl Authenticated {
         };
         owns || (self.proven && found.audience.iter().any(named))
     }
+
+    /// Whether a refresh family was begun for this client. A `client_id` that was taken again is another client's.
+    pub fn owns(&self, family: &Family) -> bool {
+        family.oauth_client_id == Some(self.client.id) && family.client_id == self.client.client_id
+    }
 }
 
 /// What a request presents.
@@ -82,12 +89,35 @@ pub async fn authenticate(
     now: Time,
 ) -> Result<Option<Authenticated>, OauthError> {
     let Some(presented) = presented(basic(headers)?, params)? else { return Ok(None) };
+    let outcome = admit(app, presented, params, from, now).await;
+    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+}
+
+/// The client of this name, where that alone is enough: a public one.
+pub async fn by_name(
+    app: &App,
+    client_id: String,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
+    admit(app, Presented::Id(client_id), params, from, now).await
+}
+
+/// Checks what is presented, and counts what is wrong.
+async fn admit(
+    app: &App,
+    presented: Presented,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
     access::check_lockout(app, from.address, now)?;
     let outcome = check(app, presented, params, now).await;
     if let Err(Error::Refused(Refused { kind: Kind::InvalidClient, .. })) = &outcome {
         access::count_failure(app, from.address, now).await?;
     }
-    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+    outcome
 }
 
 /// The same at the token endpoint, where two further parties come by. After an authorization a client may name itself that
@@ -285,6 +315,10 @@ pub fn used_before(kind: &str) -> Error {
     match kind {
         CLIENT_ASSERTION => {
             refuse(Kind::InvalidClient, "the client assertion was used before; sign a new one")
+        }
+        CODE => {
+            let why = "the code was used before, so what it obtained has ended; ask the person again";
+            refuse(Kind::InvalidGrant, why)
         }
         _ => refuse(Kind::InvalidGrant, "the assertion was used before; sign a new one"),
     }
