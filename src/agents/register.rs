@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
-use super::{get, public_key, store};
+use super::{bound_key, get, public_key, store};
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::api_keys::{self, NewApiKey, Settings};
 use crate::audit::{self, Event};
@@ -88,6 +88,7 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
     let expires_at = new.expires_at.as_deref().map(ends).transpose()?.flatten();
     let key =
         new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
+    let dpop_jkt = bound_key::of_metadata(&new.metadata)?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
     // The agent's own ceiling outlives the policy that may mask a part of it today, so it is checked by itself as well.
@@ -115,6 +116,7 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
         policy_id: policy.id,
         expires_at,
         key,
+        dpop_jkt,
         new,
     };
     if !store::insert(cx, &row).await? {
@@ -155,6 +157,7 @@ pub async fn register_for_key(
         policy_id: policy.id,
         expires_at: None,
         key: None,
+        dpop_jkt: None,
         new,
     };
     if !store::insert(cx, &row).await? {

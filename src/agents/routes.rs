@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status};
+use super::{Agent, AgentPatch, DpopKeyRotated, Filter, Leaver, NewAgent, NewDpopKey, Status};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
@@ -38,6 +38,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/registry/{id}/rotate-key", post(rotate_key))
         .route("/agents/{id}/tokens", get(tokens_of))
         .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
+        .route("/agents/{id}/rotate-dpop-key", post(rotate_dpop_key))
         .route("/identities/offboard-by-owner", post(offboard))
 }
 
@@ -222,6 +223,38 @@ async fn revoke_tokens(
     let (count, audit_event_id) = work.finish_recorded(event, result).await?;
     let answer = TokensRevoked { agent_id: id, revoked_count: count, count, audit_event_id };
     Ok(axum::Json(answer).into_response())
+}
+
+#[derive(Debug, Serialize)]
+struct DpopKeyAnswer {
+    old_jkt: String,
+    new_jkt: String,
+    revoked_token_count: usize,
+    audit_event_id: Uuid,
+}
+
+async fn rotate_dpop_key(
+    State(app): State<Arc<App>>,
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    body: Result<Json<NewDpopKey>, Problem>,
+) -> Result<axum::Json<DpopKeyAnswer>, Problem> {
+    let mut work = admin.begin().await?;
+    let (reason, result) = match body {
+        Ok(Json(new)) => {
+            let result = agents::rotate_dpop_key(&mut work.cx, id, &new, &app.config.limits).await;
+            (new.reason.filter(|_| result.is_ok()), result)
+        }
+        Err(Problem(error)) => (None, Err(error)),
+    };
+    let facts = result.as_ref().map_or(json!({}), |done| {
+        let DpopKeyRotated { old_jkt, new_jkt, revoked } = done;
+        json!({ "old_jkt": old_jkt, "new_jkt": new_jkt, "revoked_token_count": revoked, "reason": reason })
+    });
+    let event = Event::new("agent.dpop_key_rotated", "agent", id).with(facts);
+    let (done, audit_event_id) = work.finish_recorded(event, result).await?;
+    let DpopKeyRotated { old_jkt, new_jkt, revoked } = done;
+    Ok(axum::Json(DpopKeyAnswer { old_jkt, new_jkt, revoked_token_count: revoked, audit_event_id }))
 }
 
 #[derive(Debug, Serialize)]

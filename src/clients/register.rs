@@ -60,6 +60,12 @@ pub struct NewClient {
     pub metadata: Map<String, Value>,
     /// The shape of its tokens' claims.
     pub token_profile: Option<String>,
+    /// Whether it is to obtain only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
+    /// Whether its proofs must repeat a nonce of the server.
+    #[serde(default)]
+    pub dpop_nonce_required: bool,
     /// How it hears of an approval (CIBA); only `poll` is there.
     #[serde(default)]
     pub backchannel_token_delivery_mode: String,
@@ -119,6 +125,8 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         access_token_ttl: new.access_token_ttl,
         refresh_token_ttl: new.refresh_token_ttl,
         token_profile: new.token_profile,
+        dpop_bound_access_tokens: new.dpop_bound_access_tokens,
+        dpop_nonce_required: new.dpop_nonce_required,
         identity_id: identity_id.transpose()?,
         registration_source: "internal".to_owned(),
         software_id: new.software_id,

@@ -120,6 +120,10 @@ pub struct Client {
     /// The shape of its tokens' claims, where it is not the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_profile: Option<String>,
+    /// Whether it obtains only tokens that are bound to a key (RFC 9449 section 5.2).
+    pub dpop_bound_access_tokens: bool,
+    /// Whether its proofs must repeat a nonce of the server.
+    pub dpop_nonce_required: bool,
     /// The identity it was bound to, shown as "" where there is none.
     #[serde(skip)]
     pub identity_id: Option<Uuid>,
@@ -179,6 +183,8 @@ impl FromRow<'_, PgRow> for Client {
             access_token_ttl: row.try_get("access_token_ttl")?,
             refresh_token_ttl: row.try_get("refresh_token_ttl")?,
             token_profile: row.try_get("token_profile")?,
+            dpop_bound_access_tokens: row.try_get("dpop_bound_access_tokens")?,
+            dpop_nonce_required: row.try_get("dpop_nonce_required")?,
             identity_id: row.try_get("client_identity_id")?,
             registration_source: row.try_get("registration_source")?,
             software_id: row.try_get("software_id")?,

@@ -32,6 +32,10 @@ pub struct ClientPatch {
     pub jwks: Option<Value>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
+    /// Whether it obtains only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: Option<bool>,
+    /// Whether its proofs must repeat a nonce of the server.
+    pub dpop_nonce_required: Option<bool>,
     /// Whether it may authenticate. One that may not loses its tokens for good.
     pub is_active: Option<bool>,
     /// Anything else.
@@ -51,6 +55,8 @@ impl ClientPatch {
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
             ("jwks", self.jwks.is_some()),
             ("token_profile", self.token_profile.is_some()),
+            ("dpop_bound_access_tokens", self.dpop_bound_access_tokens.is_some()),
+            ("dpop_nonce_required", self.dpop_nonce_required.is_some()),
             ("is_active", self.is_active.is_some()),
             ("metadata", self.metadata.is_some()),
         ];
@@ -78,6 +84,10 @@ impl ClientPatch {
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
             jwks: self.jwks.or(client.jwks),
             token_profile: self.token_profile.or(client.token_profile),
+            dpop_bound_access_tokens: self
+                .dpop_bound_access_tokens
+                .unwrap_or(client.dpop_bound_access_tokens),
+            dpop_nonce_required: self.dpop_nonce_required.unwrap_or(client.dpop_nonce_required),
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
             ..client

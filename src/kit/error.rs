@@ -69,6 +69,10 @@ pub enum Kind {
     UnsupportedGrantType,
     /// A credential policy stands against it.
     PolicyViolation,
+    /// The proof of possession is missing, wrong, used before, or of another key (RFC 9449 section 4.3).
+    InvalidDpopProof,
+    /// The proof of possession has to repeat the nonce that goes with this answer (RFC 9449 section 8).
+    UseDpopNonce,
     /// Too many requests or too many wrong credentials.
     TooManyRequests,
     /// We can't answer now; another try may succeed.

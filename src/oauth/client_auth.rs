@@ -8,7 +8,7 @@ use time::Duration;
 
 use super::error::OauthError;
 use super::params::Params;
-use crate::access;
+use crate::access::{self, possession};
 use crate::agents::Holding;
 use crate::clients::{self, AuthMethod, Client, Evidence};
 use crate::kit::app::App;
@@ -238,6 +238,7 @@ pub fn used_before(kind: &str) -> Error {
         CLIENT_ASSERTION => {
             refuse(Kind::InvalidClient, "the client assertion was used before; sign a new one")
         }
+        possession::PROOF => possession::used_before(),
         _ => refuse(Kind::InvalidGrant, "the assertion was used before; sign a new one"),
     }
 }

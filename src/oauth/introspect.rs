@@ -32,7 +32,7 @@ pub async fn introspect(
 fn answer(found: &Found, mut claims: Map<String, Value>) -> Option<Value> {
     claims.remove("scopes");
     claims.insert("active".to_owned(), Value::Bool(true));
-    claims.insert("token_type".to_owned(), json!("Bearer"));
+    claims.insert("token_type".to_owned(), json!(if found.jkt.is_some() { "DPoP" } else { "Bearer" }));
     claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
     claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
     claims.insert("agent_id".to_owned(), json!(found.identity_id?));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::token::GRANTS;
 use crate::kit::app::App;
+use crate::kit::jwk::ALGORITHMS;
 
 /// Authorization server metadata (RFC 8414 section 2).
 #[derive(Debug, Serialize)]
@@ -27,13 +28,12 @@ pub struct ServerMetadata {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// RFC 9449 section 5.1.
+    dpop_signing_alg_values_supported: [&'static str; 4],
 }
 
 /// How clients authenticate; a public one names itself only.
 const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-
-/// How a client may sign its assertions.
-const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// Needs no database.
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
@@ -52,6 +52,7 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        dpop_signing_alg_values_supported: ALGORITHMS,
     })
 }
 
@@ -64,6 +65,7 @@ pub async fn protected_resource(State(app): State<Arc<App>>) -> Json<Value> {
         "authorization_servers": [issuer],
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ALGORITHMS,
         "dpop_bound_access_tokens_required": false,
     }))
 }

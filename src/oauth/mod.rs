@@ -1,5 +1,6 @@
 //! OAuth 2: the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
 mod client_auth;
+mod dpop;
 mod error;
 mod forward_auth;
 mod grants;

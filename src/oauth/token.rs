@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::http::{HeaderValue, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::client_auth::{Authenticated, authenticate, used_before};
+use super::dpop;
 use super::error::{OauthError, code};
 use super::grants::{Denial, Principal, Request, api_key, client_credentials, jwt_bearer, token_exchange};
 use super::params::Params;
@@ -19,8 +20,9 @@ use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
+use crate::kit::http::trace::FreshNonce;
 use crate::kit::ids;
-use crate::tokens::ledger::{Once, Outcome, Record};
+use crate::tokens::ledger::{Artefact, Once, Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
@@ -30,12 +32,16 @@ pub async fn token(
     params: Params,
 ) -> Result<Response, OauthError> {
     let now = app.clock.now();
-    let (name, outcome) = grant(&app, &params, &parts.headers, &origin(&parts), now).await;
+    let (name, outcome) = grant(&app, &params, &parts, &origin(&parts), now).await;
     match outcome {
-        Ok(answer) => {
+        Ok((answer, rotates_nonce)) => {
             app.metrics.token(name, "issued");
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            Ok((no_store, axum::Json(answer)).into_response())
+            let mut response = (no_store, axum::Json(answer)).into_response();
+            if rotates_nonce {
+                response.extensions_mut().insert(FreshNonce);
+            }
+            Ok(response)
         }
         Err(error) => {
             app.metrics.token(name, error.code());
@@ -44,15 +50,15 @@ pub async fn token(
     }
 }
 
-/// Authenticates the client if one is named and runs the grant that was asked for, under the name that metrics know it
-/// by.
+/// Authenticates the client if one is named, checks the proof if there is one and runs the grant that was asked for, under
+/// the name that metrics know it by. Says too whether the client goes by nonces.
 async fn grant(
     app: &App,
     params: &Params,
-    headers: &HeaderMap,
+    parts: &Parts,
     from: &Origin,
     now: Time,
-) -> (&'static str, Result<AccessToken, OauthError>) {
+) -> (&'static str, Result<(AccessToken, bool), OauthError>) {
     let grant_type = match params.required("grant_type") {
         Ok(grant_type) => grant_type,
         Err(error) => return ("none", Err(error.into())),
@@ -61,6 +67,7 @@ async fn grant(
         let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
         return ("other", Err(refuse(Kind::UnsupportedGrantType, why).into()));
     };
+    let headers = &parts.headers;
     let client = match authenticate(app, headers, params, from, now).await {
         Ok(client) => client,
         Err(error) => return (name, Err(error)),
@@ -68,8 +75,19 @@ async fn grant(
     let scopes = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes);
     let outcome = match scopes {
         Ok(scopes) => {
-            let request = Request { app, params, scopes, client: client.as_ref(), from, now };
-            conclude(&request, redeem(name, &request).await).await
+            let proof = dpop::proof(app, parts, client.as_ref(), now);
+            let (proof, decision) = match proof {
+                Ok(proof) => (proof, Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            let request =
+                Request { app, params, scopes, client: client.as_ref(), proof: proof.as_ref(), from, now };
+            let decision = match decision {
+                Ok(()) => redeem(name, &request).await,
+                Err(error) => Err(error.into()),
+            };
+            let rotates_nonce = proof.as_ref().is_some_and(|proof| proof.nonce.is_some());
+            conclude(&request, decision).await.map(|answer| (answer, rotates_nonce))
         }
         Err(error) => Err(error),
     };
@@ -110,7 +128,7 @@ async fn conclude(
 ) -> Result<AccessToken> {
     let denial = match decision {
         Ok((grant, principal)) => {
-            let grant = with_client(grant, request.client);
+            let grant = dpop::bound(with_client(grant, request.client), request.proof);
             match check_client(&grant, request.client).and_then(|()| issue(request.app, &grant, request.now))
             {
                 Ok(issued) => return record(request, grant, issued, principal).await,
@@ -175,19 +193,12 @@ async fn record(
     }
     let event = Event::new("token.issued", "credential", credential.jti).with(facts);
     let key = credential.api_key_id;
-    let once = if grant.artefacts.is_empty() {
-        None
-    } else {
-        let used = used_before("");
-        let Error::Refused(refused) = &used else { return Err(used) };
-        Some(refusal(request, principal.clone(), refused)?)
-    };
+    let refusals = refusals(request, &principal, &grant.artefacts)?;
     let entry = entry(request, principal, event, None)?;
-    let record = match once {
-        None => Record::Issue(credential, entry),
-        Some(refusal) => {
-            Record::IssueOnce(credential, entry, Box::new(Once { artefacts: grant.artefacts, refusal }))
-        }
+    let record = if grant.artefacts.is_empty() {
+        Record::Issue(credential, entry)
+    } else {
+        Record::IssueOnce(credential, entry, Box::new(Once { artefacts: grant.artefacts, refusals }))
     };
     match request.app.write(record).await? {
         Outcome::Written => {}
@@ -197,6 +208,19 @@ async fn record(
         request.app.usage.note(key, request.now, request.from.address);
     }
     Ok(answer)
+}
+
+/// What is written instead of the token if one of these was used before.
+fn refusals(
+    request: &Request<'_>,
+    principal: &Principal,
+    artefacts: &[Artefact],
+) -> Result<Vec<(&'static str, Entry)>> {
+    let one = |artefact: &Artefact| match used_before(artefact.kind) {
+        Error::Refused(refused) => Ok((artefact.kind, refusal(request, principal.clone(), &refused)?)),
+        fault @ Error::Fault(_) => Err(fault),
+    };
+    artefacts.iter().map(one).collect()
 }
 
 fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused) -> Result<Entry> {

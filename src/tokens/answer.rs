@@ -24,6 +24,15 @@ pub struct AccessToken {
     external_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     user_id: String,
+    /// What a client need not take the token apart for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// The key to which the token is bound (RFC 9449 section 6.1).
+#[derive(Debug, Serialize)]
+struct Confirmation {
+    jkt: String,
 }
 
 impl AccessToken {
@@ -42,6 +51,7 @@ impl AccessToken {
             project_id: credential.tenant.project_id.clone(),
             external_id: grant.holding.holder.external_id.clone(),
             user_id: credential.user_id.clone(),
+            cnf: credential.jkt.clone().map(|jkt| Confirmation { jkt }),
         }
     }
 

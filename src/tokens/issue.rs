@@ -154,6 +154,7 @@ fn check(grant: &Grant, now: Time) -> Result<()> {
         return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
     }
     agents::usable(holder.status, holder.identity_expires_at, now)?;
+    agents::check_binding(holder, grant.jkt.as_deref())?;
     if grant.holding.policy.is_none() {
         return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
     }

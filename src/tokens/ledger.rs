@@ -99,8 +99,15 @@ pub enum Record {
 pub struct Once {
     /// What is used up.
     pub artefacts: Vec<Artefact>,
-    /// Tells of the refusal.
-    pub refusal: Entry,
+    /// Tells of the refusal, for each kind of what is used up.
+    pub refusals: Vec<(&'static str, Entry)>,
+}
+
+impl Once {
+    /// The entry for the kind of artefact that was used before.
+    fn refusal(&self, kind: &str) -> Option<&Entry> {
+        self.refusals.iter().find(|(of, _)| *of == kind).map(|(_, entry)| entry)
+    }
 }
 
 /// What became of a record.
@@ -129,13 +136,13 @@ impl Record {
     }
 
     /// The rows to write, given the outcome.
-    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, &Entry) {
+    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, Option<&Entry>) {
         match (self, outcome) {
-            (Self::IssueOnce(_, _, once), Outcome::Used(_)) => (None, &once.refusal),
+            (Self::IssueOnce(_, _, once), Outcome::Used(kind)) => (None, once.refusal(kind)),
             (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
-                (Some(credential), entry)
+                (Some(credential), Some(entry))
             }
-            (Self::Refusal(entry), _) => (None, entry),
+            (Self::Refusal(entry), _) => (None, Some(entry)),
         }
     }
 }
@@ -196,6 +203,21 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     Ok(wanted.iter().map(outcome).collect())
 }
 
+/// Uses one artefact up where no other work depends on it, and says whether it was unused. The insert itself is the
+/// arbiter, so one statement is enough.
+pub async fn use_once(db: &mut PgConnection, user: Uuid, artefact: &Artefact) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "insert into used_once (kind, key, used_by, expires_at) values ($1, $2, $3, $4) on conflict do nothing",
+    )
+    .bind(artefact.kind)
+    .bind(&artefact.key[..])
+    .bind(user)
+    .bind(artefact.until)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome]) -> sqlx::Result<()> {
     let query = sqlx::query(
         "with issued as (
@@ -233,6 +255,7 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
     let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
     let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
     let issued: Vec<&Credential> = issued.into_iter().flatten().collect();
+    let entries: Vec<&Entry> = entries.into_iter().flatten().collect();
     bind_entries(bind_facts(bind_credentials(query, &issued), &issued), &entries).execute(db).await?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Foun
     sqlx::query_as(
         "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
              coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
-             delegation_depth, agent_status, revocation, active_until
+             delegation_depth, jkt, agent_status, revocation, active_until
          from credential_activity where jti = any($1) and jti between $2 and $3",
     )
     .bind(jtis)
@@ -44,7 +44,7 @@ pub async fn exchange(
              s.client_id as subject_client_id, s.token_profile as subject_profile, s.revocation as subject_revocation,
              s.subject as subject_sub, s.ancestors as subject_ancestors, s.mission_id as subject_mission_id,
              s.delegation_depth as subject_depth, s.active_until as subject_active_until,
-             s.principal as subject_principal, s.actors as subject_actors,
+             s.principal as subject_principal, s.actors as subject_actors, s.jkt as subject_jkt,
              coalesce(i.wimse_uri, s.subject) as subject_uri, coalesce(i.external_id, '') as subject_external_id,
              coalesce(i.identity_type, '') as subject_identity_type,
              coalesce(i.trust_level, '') as subject_trust_level, h.*,
@@ -75,7 +75,7 @@ pub async fn exchange(
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
         "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
-             c.parent_jti is not null as delegated, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
+             c.parent_jti is not null as delegated, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id, c.jkt,
              extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
              c.revocation = '' and c.active_until > $4 as active,
              k.replaced_at is not null as key_replaced, k.expires_at as key_expires_at, k.scopes as key_scopes,

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/proof.rs"]
+mod proof;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -35,6 +37,7 @@ mod clients_refused;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
+mod dpop;
 mod dry_run;
 mod enrolment;
 mod events;

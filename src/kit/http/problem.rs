@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::kit::error::{Error, Kind, Refused};
-use crate::kit::http::trace::{Challenge, Fault};
+use crate::kit::http::trace::{Challenge, Fault, FreshNonce};
 
 /// An error on its way out of the admin API.
 #[derive(Debug)]
@@ -58,6 +58,9 @@ fn refusal(refused: &Refused) -> Response {
     if let Some(challenge) = Challenge::of(refused) {
         response.extensions_mut().insert(challenge);
     }
+    if refused.kind == Kind::UseDpopNonce {
+        response.extensions_mut().insert(FreshNonce);
+    }
     if let Some(seconds) = refused.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -87,7 +90,11 @@ fn status(kind: Kind) -> StatusCode {
         | Kind::InvalidTarget
         | Kind::UnauthorizedClient
         | Kind::UnsupportedGrantType => StatusCode::BAD_REQUEST,
-        Kind::MissingCredential | Kind::InvalidToken | Kind::InvalidClient => StatusCode::UNAUTHORIZED,
+        Kind::MissingCredential
+        | Kind::InvalidToken
+        | Kind::InvalidClient
+        | Kind::InvalidDpopProof
+        | Kind::UseDpopNonce => StatusCode::UNAUTHORIZED,
         Kind::Forbidden | Kind::InsufficientScope | Kind::PolicyViolation => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
