@@ -18,11 +18,28 @@ create table users (
     unique (account_id, project_id, user_id)
 );
 
--- All refresh tokens that came of one grant, and all access tokens obtained with them.
+-- All refresh tokens that came of one grant, and all access tokens obtained with them. It keeps what the grant decided:
+-- what is refreshed is never more.
 create table refresh_families (
     id uuid primary key,
     account_id text not null,
     project_id text not null,
+    -- Null for a client that no registration knows.
+    oauth_client_id uuid,
+    client_id text not null,
+    client_epoch integer not null default 0,
+    identity_id uuid,
+    agent_epoch integer not null default 0,
+    person_id uuid,
+    person_epoch integer not null default 0,
+    -- The mission of everything obtained with it.
+    mission_id uuid not null,
+    token_profile text not null,
+    user_id text not null default '',
+    scopes text[] not null,
+    audience text[] not null,
+    -- The key that whoever refreshes must prove (RFC 9449 section 5).
+    jkt text,
     created_at timestamptz not null,
     -- No rotation reaches beyond.
     expires_at timestamptz not null,

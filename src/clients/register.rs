@@ -39,6 +39,9 @@ pub struct NewClient {
     /// The same of refresh tokens.
     #[serde(default)]
     pub refresh_token_ttl: i32,
+    /// What becomes of a refresh token that comes again: `refuse`, `quiet` or `reissue`; "" means `quiet`.
+    #[serde(default)]
+    pub refresh_token_reuse: String,
     /// The identity of the tenant as which it acts.
     #[serde(default)]
     pub identity_id: String,
@@ -124,6 +127,7 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         redirect_uris: new.redirect_uris.unwrap_or_default(),
         access_token_ttl: new.access_token_ttl,
         refresh_token_ttl: new.refresh_token_ttl,
+        refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
         dpop_bound_access_tokens: new.dpop_bound_access_tokens,
         dpop_nonce_required: new.dpop_nonce_required,

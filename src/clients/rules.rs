@@ -9,6 +9,7 @@ use crate::kit::config::Limits;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::tokens::Reuse;
 
 /// The shapes of claims that a client may ask for.
 const TOKEN_PROFILES: [&str; 3] = ["zeroid", "rfc8693", "shark"];
@@ -47,6 +48,16 @@ pub fn check(mut client: Client, limits: &Limits) -> Result<Client> {
         return bad("jwks goes with token_endpoint_auth_method private_key_jwt".into(), "body.jwks");
     }
     Ok(client)
+}
+
+/// What is to become of a refresh token that comes again; "" is the server's own.
+pub fn reuse(text: &str) -> Result<Reuse> {
+    if text.is_empty() {
+        return Ok(Reuse::default());
+    }
+    let why = || format!("refresh_token_reuse is one of {}", Reuse::ALL.map(Reuse::as_str).join(", "));
+    let bad = |()| refuse_at(Kind::InvalidRequest, why(), "body.refresh_token_reuse", "");
+    text.parse().map_err(bad)
 }
 
 fn check_texts(client: &Client, limits: &Limits) -> Result<()> {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
 use crate::kit::secret::{self, SecretHash};
+use crate::tokens::Reuse;
 
 /// Whether a client can keep a secret (RFC 6749 section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
@@ -117,6 +118,8 @@ pub struct Client {
     pub access_token_ttl: i32,
     /// How long its refresh tokens live, in seconds; 0 leaves that to the server.
     pub refresh_token_ttl: i32,
+    /// What becomes of a refresh token that comes again.
+    pub refresh_token_reuse: Reuse,
     /// The shape of its tokens' claims, where it is not the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_profile: Option<String>,
@@ -182,6 +185,7 @@ impl FromRow<'_, PgRow> for Client {
             redirect_uris: row.try_get("redirect_uris")?,
             access_token_ttl: row.try_get("access_token_ttl")?,
             refresh_token_ttl: row.try_get("refresh_token_ttl")?,
+            refresh_token_reuse: row.try_get("refresh_token_reuse")?,
             token_profile: row.try_get("token_profile")?,
             dpop_bound_access_tokens: row.try_get("dpop_bound_access_tokens")?,
             dpop_nonce_required: row.try_get("dpop_nonce_required")?,

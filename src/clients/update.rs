@@ -28,6 +28,8 @@ pub struct ClientPatch {
     pub access_token_ttl: Option<i32>,
     /// How long its refresh tokens live, in seconds.
     pub refresh_token_ttl: Option<i32>,
+    /// What becomes of a refresh token that comes again.
+    pub refresh_token_reuse: Option<String>,
     /// Its public keys; a set without keys takes them away.
     pub jwks: Option<Value>,
     /// The shape of its tokens' claims; "" leaves that to the server.
@@ -53,6 +55,7 @@ impl ClientPatch {
             ("redirect_uris", self.redirect_uris.is_some()),
             ("access_token_ttl", self.access_token_ttl.is_some()),
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
+            ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
             ("token_profile", self.token_profile.is_some()),
             ("dpop_bound_access_tokens", self.dpop_bound_access_tokens.is_some()),
@@ -73,8 +76,9 @@ impl ClientPatch {
             || self.is_active == Some(true)
     }
 
-    fn onto(self, client: Client) -> Client {
-        Client {
+    fn onto(self, client: Client) -> Result<Client> {
+        let reuse = self.refresh_token_reuse.map(|reuse| rules::reuse(&reuse)).transpose()?;
+        Ok(Client {
             name: self.name.unwrap_or(client.name),
             description: self.description.unwrap_or(client.description),
             grant_types: self.grant_types.unwrap_or(client.grant_types),
@@ -82,6 +86,7 @@ impl ClientPatch {
             redirect_uris: self.redirect_uris.unwrap_or(client.redirect_uris),
             access_token_ttl: self.access_token_ttl.unwrap_or(client.access_token_ttl),
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
+            refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks: self.jwks.or(client.jwks),
             token_profile: self.token_profile.or(client.token_profile),
             dpop_bound_access_tokens: self
@@ -91,7 +96,7 @@ impl ClientPatch {
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
             ..client
-        }
+        })
     }
 }
 
@@ -99,7 +104,7 @@ impl ClientPatch {
 pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: ClientPatch) -> Result<Client> {
     let client = lock(cx, id).await?;
     let (was_active, widens) = (client.is_active, patch.widens());
-    let mut client = rules::check(patch.onto(client), &app.config.limits)?;
+    let mut client = rules::check(patch.onto(client)?, &app.config.limits)?;
     if widens {
         rules::check_reach(cx, &client).await?;
     }

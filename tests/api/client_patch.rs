@@ -17,7 +17,7 @@ async fn keyed(server: &Server, more: Value) -> String {
 async fn each_member_changes_alone() {
     let server = Server::new().await;
     let more = json!({ "scopes": ["a"], "redirect_uris": ["https://app.example/cb"], "metadata": { "a": 1 },
-        "description": "old", "access_token_ttl": 60, "refresh_token_ttl": 90, "token_profile": "shark" });
+        "description": "old", "access_token_ttl": 60, "refresh_token_ttl": 90, "refresh_token_reuse": "refuse", "token_profile": "shark" });
     let id = keyed(&server, more).await;
     let mut expected = server.read_client(&id).await;
     let mut other = jwk();
@@ -31,6 +31,8 @@ async fn each_member_changes_alone() {
         ("redirect_uris", json!([]), None),
         ("access_token_ttl", json!(0), None),
         ("refresh_token_ttl", json!(7), None),
+        ("refresh_token_reuse", json!("reissue"), None),
+        ("refresh_token_reuse", json!(""), Some(json!("quiet"))),
         ("jwks", json!({ "keys": [other] }), None),
         ("token_profile", json!("rfc8693"), None),
         ("metadata", json!({ "b": [] }), None),
@@ -129,6 +131,8 @@ async fn what_a_new_client_may_be_an_old_one_may_become() {
         ("access_token_ttl", json!(i32::MAX)),
         ("access_token_ttl", json!(-1)),
         ("refresh_token_ttl", json!(1.5)),
+        ("refresh_token_reuse", json!("Reissue")),
+        ("refresh_token_reuse", json!(30)),
         ("jwks", json!({ "keys": [] })),
         ("jwks", json!({ "keys": [jwk()] })),
         ("token_profile", json!("shark")),

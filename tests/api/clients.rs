@@ -139,7 +139,7 @@ async fn a_client_with_everything_said_of_it_keeps_it() {
         "description": "Fetches ❤ things", "token_endpoint_auth_method": "private_key_jwt", "confidential": true,
         "grant_types": ["client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange", "token_exchange",
             "urn:openid:params:grant-type:ciba"],
-        "scopes": ["a", "b", "a"], "access_token_ttl": 300, "refresh_token_ttl": 86400, "identity_id": agent,
+        "scopes": ["a", "b", "a"], "access_token_ttl": 300, "refresh_token_ttl": 86400, "refresh_token_reuse": "reissue", "identity_id": agent,
         "redirect_uris": ["https://app.example/cb?x=1", "com.example.app:/cb", "http://127.0.0.1:1234/cb"],
         "jwks": { "keys": [jwk()], "other": 1 }, "software_id": "s", "software_version": "1.2",
         "contacts": ["dev@company.example"], "metadata": { "deep": { "list": [1, 2.5, true] } },
@@ -165,7 +165,7 @@ async fn empty_texts_and_lists_count_as_absent() {
     let plain = server.register_client("a", Value::Null).await.expect(201).body;
     let more = json!({
         "description": "", "token_endpoint_auth_method": "", "grant_types": [], "scopes": null, "redirect_uris": [],
-        "access_token_ttl": 0, "refresh_token_ttl": 0, "identity_id": "", "jwks": { "keys": [] }, "jwks_uri": "",
+        "access_token_ttl": 0, "refresh_token_ttl": 0, "refresh_token_reuse": "", "identity_id": "", "jwks": { "keys": [] }, "jwks_uri": "",
         "software_id": "", "software_version": "", "contacts": [], "metadata": {}, "token_profile": "",
         "backchannel_token_delivery_mode": "", "client_notification_endpoint": "",
     });

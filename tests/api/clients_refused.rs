@@ -54,6 +54,8 @@ async fn members_of_another_type_or_size_are_refused() {
         ("access_token_ttl", json!(2_147_483_648_i64), 422),
         ("access_token_ttl", json!(-1), 400),
         ("refresh_token_ttl", json!(-1), 400),
+        ("refresh_token_reuse", json!("never"), 400),
+        ("refresh_token_reuse", json!(1), 422),
         ("identity_id", json!("nonsense"), 422),
         ("metadata", json!([]), 422),
         ("contacts", json!([null]), 422),

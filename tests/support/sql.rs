@@ -25,6 +25,7 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("oauth_clients", "clients", Rows::OfTenant),
     ("users", "users", Rows::OfTenant),
     ("refresh_families", "tokens", Rows::OfTenant),
+    ("refresh_tokens", "tokens", Rows::OfTenant),
     ("may_act_grants", "delegations", Rows::OfTenant),
     ("outbox", "outbox", Rows::OfTenant),
     ("signing_keys", "keys", Rows::Shared),

@@ -47,6 +47,10 @@ pub struct Tokens {
     pub max_ttl_seconds: u32,
     /// How long the row of a token is kept after the token can no longer live, in days.
     pub retention_days: u32,
+    /// Lifetime of a refresh token from when it is issued, where its client has none of its own, in seconds.
+    pub refresh_ttl_seconds: u32,
+    /// How long refreshing may go on after the grant it began with, in seconds.
+    pub refresh_family_ttl_seconds: u32,
     /// How the claims of a token are written where neither its client nor the token it comes from says.
     pub profile: Profile,
 }
@@ -182,6 +186,8 @@ impl Default for Tokens {
             default_ttl_seconds: 3600,
             max_ttl_seconds: 7_776_000,
             retention_days: 30,
+            refresh_ttl_seconds: 7_776_000,
+            refresh_family_ttl_seconds: 31_536_000,
             profile: Profile::default(),
         }
     }

@@ -178,7 +178,7 @@ impl Config {
     fn check_ranges(&self, problems: &mut Vec<String>) {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let limits = &self.limits;
-        let ranges: [(&str, u64, RangeInclusive<u64>); 23] = [
+        let ranges: [(&str, u64, RangeInclusive<u64>); 25] = [
             // Enough for requests beside the workers, and some to reserve.
             ("database.max_connections", self.database.max_connections.into(), 4..=1000),
             ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, 1..=60),
@@ -186,6 +186,12 @@ impl Config {
             ("keys.rotation_seconds", self.keys.rotation_seconds.into(), 60..=315_360_000),
             ("keys.refresh_seconds", self.keys.refresh_seconds.into(), 1..=60),
             ("tokens.retention_days", self.tokens.retention_days.into(), 0..=300),
+            ("tokens.refresh_ttl_seconds", self.tokens.refresh_ttl_seconds.into(), 1..=315_360_000),
+            (
+                "tokens.refresh_family_ttl_seconds",
+                self.tokens.refresh_family_ttl_seconds.into(),
+                1..=315_360_000,
+            ),
             ("rate.per_address", self.rate.per_address.into(), 0..=1_000_000),
             ("rate.per_key", self.rate.per_key.into(), 0..=1_000_000),
             ("lockout.window_seconds", self.lockout.window_seconds.into(), 1..=86_400),
