@@ -7,6 +7,7 @@ create table users (
     -- What tokens and other rows call the person.
     user_id text not null,
     email text not null default '',
+    email_verified boolean not null default false,
     name text not null default '',
     metadata jsonb not null default '{}',
     is_active boolean not null default true,
@@ -17,6 +18,29 @@ create table users (
     updated_at timestamptz not null,
     unique (account_id, project_id, user_id)
 );
+create unique index users_email_key on users (account_id, project_id, lower(email)) where email <> '';
+
+-- What a person lets a client do in their name. A later agreement widens it; one that was taken back stays as a row.
+create table consents (
+    id uuid primary key,
+    account_id text not null,
+    project_id text not null,
+    person_id uuid not null,
+    -- Null for a client that no registration knows: its client_id is the address of its document.
+    oauth_client_id uuid,
+    client_id text not null,
+    scopes text[] not null,
+    -- For which resources (RFC 8707); none means this server.
+    resources text[] not null,
+    granted_at timestamptz not null,
+    updated_at timestamptz not null,
+    revoked_at timestamptz,
+    revoke_reason text not null default ''
+);
+-- A client_id that is taken again belongs to another client, which inherits nothing.
+create unique index consents_live_key on consents
+    (account_id, project_id, person_id, client_id, coalesce(oauth_client_id, '00000000-0000-0000-0000-000000000000'))
+    where revoked_at is null;
 
 -- All refresh tokens that came of one grant, and all access tokens obtained with them. It keeps what the grant decided:
 -- what is refreshed is never more.
@@ -50,13 +74,15 @@ create table refresh_families (
 alter table credentials
     add column person_id uuid,
     add column person_epoch integer not null default 0,
-    add column family_id uuid;
+    add column family_id uuid,
+    add column consent_id uuid;
 create index credentials_by_person on credentials (person_id, jti desc) where person_id is not null;
 create index credentials_by_family on credentials (family_id) where family_id is not null;
+create index credentials_by_consent on credentials (consent_id) where consent_id is not null;
 
 alter table revocations drop constraint revocations_anchor_check;
 alter table revocations add constraint revocations_anchor_check
-    check (anchor in ('credential', 'api_key', 'identity', 'client', 'person', 'family'));
+    check (anchor in ('credential', 'api_key', 'identity', 'client', 'person', 'family', 'consent'));
 
 drop view credential_history;
 drop view credential_activity;
@@ -74,6 +100,7 @@ select c.*,
            when s.kid is null or s.revoked_at is not null then 'signing_key_revoked'
            when c.api_key_id is not null and (k.id is null or k.revoked_at is not null) then 'api_key_revoked'
            when c.family_id is not null and (f.id is null or f.revoked_at is not null) then 'family_revoked'
+           when c.consent_id is not null and (n.id is null or n.revoked_at is not null) then 'consent_revoked'
            when c.identity_id is not null and i.id is null then 'identity_unknown'
            when i.epoch <> c.agent_epoch then 'identity_tokens_revoked'
            when c.oauth_client_id is not null and o.id is null then 'client_unknown'
@@ -90,6 +117,7 @@ select c.*,
            or s.kid is null or s.revoked_at is not null
            or (c.api_key_id is not null and (k.id is null or k.revoked_at is not null))
            or (c.family_id is not null and (f.id is null or f.revoked_at is not null))
+           or (c.consent_id is not null and (n.id is null or n.revoked_at is not null))
            or (c.identity_id is not null and i.id is null)
            or coalesce(i.epoch <> c.agent_epoch, false)
            or (c.oauth_client_id is not null and o.id is null)
@@ -102,6 +130,7 @@ select c.*,
            when s.revoked_at then 'signing_key_revoked'
            when k.revoked_at then coalesce(nullif(k.revoke_reason, ''), 'api_key_revoked')
            when f.revoked_at then coalesce(nullif(f.revoke_reason, ''), 'family_revoked')
+           when n.revoked_at then coalesce(nullif(n.revoke_reason, ''), 'consent_revoked')
            when im.marked_at then im.reason
            when om.marked_at then om.reason
            when um.marked_at then um.reason
@@ -114,12 +143,13 @@ left join api_keys k on k.id = c.api_key_id
 left join oauth_clients o on o.id = c.oauth_client_id
 left join users u on u.id = c.person_id
 left join refresh_families f on f.id = c.family_id
+left join consents n on n.id = c.consent_id
 left join signing_keys s on s.kid = c.kid
 left join revocations im on im.anchor = 'identity' and im.anchor_id = c.identity_id and im.epoch = c.agent_epoch
 left join revocations om on om.anchor = 'client' and om.anchor_id = c.oauth_client_id and om.epoch = c.client_epoch
 left join revocations um on um.anchor = 'person' and um.anchor_id = c.person_id and um.epoch = c.person_epoch
 cross join lateral (
-    select least(c.revoked_at, s.revoked_at, k.revoked_at, f.revoked_at, im.marked_at, om.marked_at, um.marked_at) as at
+    select least(c.revoked_at, s.revoked_at, k.revoked_at, f.revoked_at, n.revoked_at, im.marked_at, om.marked_at, um.marked_at) as at
 ) mark;
 
 -- The one predicate of activity: a credential is active when revocation is '' and active_until lies ahead. It takes in

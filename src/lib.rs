@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod policies;
 pub mod tenancy;
 pub mod tokens;
+pub mod users;
 
 pub mod oauth;
 

@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens};
+use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens, users};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -44,6 +44,7 @@ fn admin() -> Router<Arc<App>> {
         .merge(clients::routes::routes())
         .merge(tokens::routes::routes())
         .merge(delegations::routes::routes())
+        .merge(users::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

@@ -112,6 +112,7 @@ fn record(now: Time) -> Result<Record, Error> {
         client: None,
         person: None,
         family_id: None,
+        consent_id: None,
         jkt: None,
         parent_jti: None,
         ancestors: Vec::new(),

@@ -1,5 +1,7 @@
 //! The credential in the `Authorization` header.
 
+use std::fmt;
+
 use axum::http::{HeaderMap, header};
 
 use crate::kit::error::{Kind, Result, refuse};
@@ -13,13 +15,19 @@ pub enum Scheme {
     Dpop,
 }
 
-/// A credential that a request presents.
+/// A credential that a request presents. `Debug` does not show it.
 #[derive(Clone, Copy)]
 pub struct Presented<'a> {
     /// As what.
     pub scheme: Scheme,
     /// The credential itself.
     pub token: &'a str,
+}
+
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Presented({:?}, …)", self.scheme)
+    }
 }
 
 /// The credential of a request (RFC 6750 section 2.1: in the header and nowhere else).

@@ -238,14 +238,16 @@ async fn live_token(app: &App, parts: &Parts, presented: &Presented<'_>, now: Ti
     let found = found.filter(|found| found.audience.iter().any(|name| name == app.config.issuer()));
     let found = found.ok_or_else(|| refuse(Kind::InvalidToken, why))?;
     let target = possession::Target::of(app, parts);
-    possession::check(app, parts, Some(&target), presented, &found, now).await?;
+    let shown = possession::Shown { presented, found: &found };
+    possession::check(app, parts, Some(&target), shown, now).await?;
     Ok(found)
 }
 
 /// Who presents a token, and in which tenant.
 fn authenticate_token(token: Found) -> (Caller, Tenant) {
     let caller = Caller {
-        kind: "agent",
+        // In a person's name and without an agent, there is only the person.
+        kind: if token.identity_id.is_some() { "agent" } else { "person" },
         id: token.presenter,
         user: Some(token.user_id).filter(|user| !user.is_empty()),
         across_tenants: false,

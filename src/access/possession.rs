@@ -101,43 +101,44 @@ pub fn used_before() -> Error {
     refuse(Kind::InvalidDpopProof, "the DPoP proof was used before; sign a new one for every request")
 }
 
+/// A token of ours that a request presents.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// As it came.
+    pub presented: &'a Presented<'a>,
+    /// What is known of it.
+    pub found: &'a Found,
+}
+
 /// Whether the token is presented as it was issued: a bound one under the scheme DPoP with a proof by its key, any other
 /// as a bearer. Somebody who fails with a bound token may have stolen it, so that leaves a row in the audit log.
 pub async fn check(
     app: &App,
     parts: &Parts,
     target: Option<&Target>,
-    presented: &Presented<'_>,
-    found: &Found,
+    shown: Shown<'_>,
     now: Time,
 ) -> Result<()> {
-    let jkt = match (presented.scheme, found.jkt.as_deref()) {
+    match (shown.presented.scheme, &shown.found.jkt) {
         (Scheme::Bearer, None) => return Ok(()),
         (Scheme::Dpop, None) => {
             let why = "the token is not bound to a key; present it as Authorization: Bearer TOKEN";
             return Err(refuse(Kind::InvalidToken, why));
         }
-        (_, Some(jkt)) => jkt,
-    };
-    let outcome = prove(app, parts, target, presented, jkt, now).await;
+        (_, Some(_)) => {}
+    }
+    let outcome = prove(app, parts, target, shown, now).await;
     if let Err(Error::Refused(refused)) = &outcome
         && refused.kind == Kind::InvalidDpopProof
     {
-        app.write(Record::Refusal(refusal(parts, found, refused, now)?)).await?;
+        app.write(Record::Refusal(refusal(parts, shown.found, refused, now)?)).await?;
     }
     outcome
 }
 
-async fn prove(
-    app: &App,
-    parts: &Parts,
-    target: Option<&Target>,
-    presented: &Presented<'_>,
-    jkt: &str,
-    now: Time,
-) -> Result<()> {
+async fn prove(app: &App, parts: &Parts, target: Option<&Target>, shown: Shown<'_>, now: Time) -> Result<()> {
     let unproven = |why: &'static str| refuse(Kind::InvalidDpopProof, why);
-    if presented.scheme != Scheme::Dpop {
+    if shown.presented.scheme != Scheme::Dpop {
         return Err(unproven(
             "the token is bound to a key; present it as Authorization: DPoP TOKEN, with a proof in the header DPoP",
         ));
@@ -145,10 +146,10 @@ async fn prove(
     let untold = "the token is bound to a key, and no trusted proxy tells which request it came with: it forwards \
                   X-Forwarded-Method, -Proto, -Host and -Uri, and stands in trusted_proxies";
     let target = target.ok_or_else(|| unproven(untold))?;
-    let proof = proof(app, &parts.headers, target, Some(presented.token), now)?;
+    let proof = proof(app, &parts.headers, target, Some(shown.presented.token), now)?;
     let proof =
         proof.ok_or_else(|| unproven("the token is bound to a key; send a proof in the header DPoP"))?;
-    if proof.jkt != jkt {
+    if shown.found.jkt.as_deref() != Some(&proof.jkt) {
         return Err(unproven("the DPoP proof is not by the key that the token is bound to"));
     }
     let mut db = app.connection().await?;

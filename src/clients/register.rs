@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::grant_types::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS};
-use super::types::{AuthMethod, Client, ClientType, Secrets};
+use super::types::{AuthMethod, Client, ClientType, Dpop, Secrets};
 use super::{Created, lifecycle, rules, store};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
@@ -129,8 +129,10 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         refresh_token_ttl: new.refresh_token_ttl,
         refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
-        dpop_bound_access_tokens: new.dpop_bound_access_tokens,
-        dpop_nonce_required: new.dpop_nonce_required,
+        dpop: Dpop {
+            dpop_bound_access_tokens: new.dpop_bound_access_tokens,
+            dpop_nonce_required: new.dpop_nonce_required,
+        },
         identity_id: identity_id.transpose()?,
         registration_source: "internal".to_owned(),
         software_id: new.software_id,

@@ -114,8 +114,8 @@ pub async fn insert(cx: &mut Cx, client: &Client) -> sqlx::Result<bool> {
     .bind(client.refresh_token_reuse)
     .bind(&client.created_by)
     .bind(client.created_at)
-    .bind(client.dpop_bound_access_tokens)
-    .bind(client.dpop_nonce_required)
+    .bind(client.dpop.dpop_bound_access_tokens)
+    .bind(client.dpop.dpop_nonce_required)
     .execute(&mut *cx.tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -153,8 +153,8 @@ pub async fn save(cx: &mut Cx, client: &Client) -> sqlx::Result<()> {
     .bind(client.epoch)
     .bind(client.refresh_token_reuse)
     .bind(client.updated_at)
-    .bind(client.dpop_bound_access_tokens)
-    .bind(client.dpop_nonce_required)
+    .bind(client.dpop.dpop_bound_access_tokens)
+    .bind(client.dpop.dpop_nonce_required)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::types::Client;
+use super::types::{Client, Dpop};
 use super::{lifecycle, lock, rules};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
@@ -89,10 +89,12 @@ impl ClientPatch {
             refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks: self.jwks.or(client.jwks),
             token_profile: self.token_profile.or(client.token_profile),
-            dpop_bound_access_tokens: self
-                .dpop_bound_access_tokens
-                .unwrap_or(client.dpop_bound_access_tokens),
-            dpop_nonce_required: self.dpop_nonce_required.unwrap_or(client.dpop_nonce_required),
+            dpop: Dpop {
+                dpop_bound_access_tokens: self
+                    .dpop_bound_access_tokens
+                    .unwrap_or(client.dpop.dpop_bound_access_tokens),
+                dpop_nonce_required: self.dpop_nonce_required.unwrap_or(client.dpop.dpop_nonce_required),
+            },
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
             ..client

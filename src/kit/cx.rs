@@ -19,7 +19,7 @@ pub struct Tenant {
 /// Who acts, as the audit log names him.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// `admin_key`, `agent`, `open` (a caller without a credential), `command_line` or `system` (a worker); on the
+    /// `admin_key`, `agent`, `person`, `open` (a caller without a credential), `command_line` or `system` (a worker); on the
     /// token path `api_key`.
     pub kind: &'static str,
     /// The key's or agent's id; "" for the open mode.

@@ -165,9 +165,12 @@ fn unescaped(path: &str) -> String {
         let code = after.get(..2).filter(|code| code.bytes().all(|digit| digit.is_ascii_hexdigit()));
         match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                out.push(char::from(byte))
+                out.push(char::from(byte));
             }
-            Some(byte) => out.push_str(&format!("%{byte:02X}")),
+            Some(_) => {
+                out.push('%');
+                out.extend(after.chars().take(2).map(|digit| digit.to_ascii_uppercase()));
+            }
             // No escape at all: it stays as it is.
             None => {
                 out.push('%');

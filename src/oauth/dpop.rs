@@ -16,12 +16,12 @@ pub fn proof(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time
     let proof = possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?;
     let Some(known) = client else { return Ok(proof) };
     // RFC 9449 section 5.2.
-    if known.client.dpop_bound_access_tokens && proof.is_none() {
+    if known.client.dpop.dpop_bound_access_tokens && proof.is_none() {
         let why =
             "the client is registered for tokens that are bound to a key; send a proof in the header DPoP";
         return Err(refuse(Kind::InvalidDpopProof, why));
     }
-    if known.client.dpop_nonce_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
+    if known.client.dpop.dpop_nonce_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
         let why =
             "the client is registered for proofs with a nonce; repeat the one of this answer's DPoP-Nonce";
         return Err(refuse(Kind::UseDpopNonce, why));

@@ -39,7 +39,8 @@ pub async fn verify(State(app): State<Arc<App>>, parts: Parts) -> Result<Respons
     };
     // The proof was made for the request that the proxy holds, not for this one.
     let target = Target::forwarded(&app, &parts);
-    match possession::check(&app, &parts, target.as_ref(), &presented, &found, now).await {
+    let shown = possession::Shown { presented: &presented, found: &found };
+    match possession::check(&app, &parts, target.as_ref(), shown, now).await {
         Ok(()) => {}
         Err(Error::Refused(refused)) => return Ok(unproven(&app, &refused)),
         Err(fault) => return Err(fault.into()),

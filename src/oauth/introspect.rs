@@ -24,17 +24,19 @@ pub async fn introspect(
     let token = params.required("token")?;
     let found = tokens::verify(&app, token, now).await?;
     let found = found.filter(|found| inspector.is_none_or(|known| known.sees(found, app.config.issuer())));
-    let answer = found.and_then(|found| answer(&found, claims_of(token)?));
+    let answer = found.and_then(|found| Some(answer(&found, claims_of(token)?)));
     Ok(axum::Json(answer.unwrap_or_else(|| json!({ "active": false }))))
 }
 
 /// The token's own claims, with what is live or only the row knows.
-fn answer(found: &Found, mut claims: Map<String, Value>) -> Option<Value> {
+fn answer(found: &Found, mut claims: Map<String, Value>) -> Value {
     claims.remove("scopes");
     claims.insert("active".to_owned(), Value::Bool(true));
     claims.insert("token_type".to_owned(), json!(if found.jkt.is_some() { "DPoP" } else { "Bearer" }));
     claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
     claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
-    claims.insert("agent_id".to_owned(), json!(found.identity_id?));
-    Some(Value::Object(claims))
+    if let Some(agent) = found.identity_id {
+        claims.insert("agent_id".to_owned(), json!(agent));
+    }
+    Value::Object(claims)
 }

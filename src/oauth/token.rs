@@ -162,7 +162,7 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
 
 /// A token rests on its client too, so both are of one tenant: nobody else's administrators may end it.
 fn check_client(grant: &Grant, client: Option<&Authenticated>) -> Result<()> {
-    if client.is_some_and(|known| known.client.tenant != grant.holding.tenant) {
+    if client.is_some_and(|known| known.client.tenant != grant.tenant) {
         return Err(refuse(Kind::InvalidGrant, "the client belongs to another tenant than the grant"));
     }
     Ok(())
@@ -186,6 +186,9 @@ async fn record(
     });
     if let Some(client) = &grant.client {
         facts["client_id"] = json!(client.client_id);
+    }
+    if let Some(person) = &grant.person {
+        facts["user_id"] = json!(person.user_id);
     }
     if let Some(parent) = &grant.parent {
         facts["parent_jti"] = json!(parent.jti);

@@ -5,12 +5,16 @@ use uuid::Uuid;
 
 use crate::agents::Holder;
 use crate::kit::clock::Time;
+use crate::users::Person;
 
-/// For whom a chain of delegations acts: the holder of its root.
+/// For whom a chain of delegations acts: the holder of its root, or the person in whose name that one acts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
-    /// The root's holder, as a URI.
+    /// The root's holder, as a URI; a person by the name that rows call them.
     pub sub: String,
+    /// The person's id, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person_id: Option<Uuid>,
     /// The same by its id; rows of before it was kept have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_id: Option<Uuid>,
@@ -83,10 +87,24 @@ impl Parent {
 }
 
 impl Principal {
+    /// A person, in whose name the client acts.
+    pub fn person(person: &Person, client_id: &str) -> Self {
+        Self {
+            sub: person.user_id.clone(),
+            person_id: Some(person.id),
+            identity_id: None,
+            client_id: client_id.to_owned(),
+            external_id: String::new(),
+            identity_type: String::new(),
+            trust_level: String::new(),
+        }
+    }
+
     /// The principal of a chain that begins with this holder.
     pub fn of(holder: &Holder, client_id: &str) -> Self {
         Self {
             sub: holder.wimse_uri.clone(),
+            person_id: None,
             identity_id: Some(holder.identity_id),
             client_id: client_id.to_owned(),
             external_id: holder.external_id.clone(),

@@ -60,6 +60,8 @@ pub struct Kept {
     pub client_epoch: i32,
     /// Whether it was delegated.
     pub delegated: bool,
+    /// Whether it speaks in a person's name.
+    pub of_person: bool,
     /// Short name of the grant.
     pub grant_type: String,
     /// What it may do.
@@ -152,7 +154,7 @@ pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Gr
         audience: if audience.is_empty() { root.audience.clone() } else { audience },
         ttl_seconds: ttl(new.ttl_seconds)?,
         // Nobody proves a key here, and the token goes to the agent: only the registered key can use it.
-        jkt: root.holding.holder.dpop_jkt.clone(),
+        jkt: root.holding.as_ref().and_then(|holding| holding.holder.dpop_jkt.clone()),
         may_act: new.may_act.filter(|value| !value.is_null()),
         ..root
     };
@@ -171,6 +173,10 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     }
     if kept.delegated {
         let why = "a delegated credential can't be rotated; let its agent exchange the subject token again";
+        return Err(refuse(Kind::Conflict, why));
+    }
+    if kept.of_person {
+        let why = "a credential in a person's name can't be rotated; let its client ask the person again";
         return Err(refuse(Kind::Conflict, why));
     }
     let no_identity = || refuse(Kind::InvalidRequest, "the credential belongs to no identity");

@@ -21,6 +21,7 @@ pub struct AccessToken {
     iat: i64,
     account_id: String,
     project_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     external_id: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     user_id: String,
@@ -49,7 +50,7 @@ impl AccessToken {
             iat: credential.issued_at.unix_timestamp(),
             account_id: credential.tenant.account_id.clone(),
             project_id: credential.tenant.project_id.clone(),
-            external_id: grant.holding.holder.external_id.clone(),
+            external_id: grant.holder().map(|holder| holder.external_id.clone()).unwrap_or_default(),
             user_id: credential.user_id.clone(),
             cnf: credential.jkt.clone().map(|jkt| Confirmation { jkt }),
         }

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::actor::{Hop, Principal};
 use super::issue::Grant;
+use crate::agents::Holder;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 
@@ -47,6 +48,8 @@ pub struct Claims<'a> {
     scope: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     client_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    application_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,10 @@ pub struct Claims<'a> {
     delegation_depth: i32,
     #[serde(skip_serializing_if = "str::is_empty")]
     user_id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user_email: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    user_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     may_act: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,21 +109,25 @@ pub struct Stamp {
     pub issued_at: Time,
     /// When it ends, to the second.
     pub expires_at: Time,
-    /// For whom the chain acts; `None` for a root.
+    /// For whom the chain acts; `None` for an identity's root.
     pub principal: Option<Principal>,
-    /// Who acts, newest first; empty for a root.
+    /// Who acts, newest first; empty for a root, save that of an agent in a person's name.
     pub actors: Vec<Hop>,
 }
 
 impl<'a> Claims<'a> {
     /// What a grant's token says.
     pub fn of(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Self {
-        let holder = &grant.holding.holder;
-        let tools = holder.capabilities.as_array();
-        let named = tools.is_some_and(|tools| !tools.is_empty() && tools.iter().all(Value::is_string));
+        let holder = grant.holder();
+        let of_holder = |text: fn(&Holder) -> &str| holder.map_or("", text);
+        let named = |tools: &&Value| {
+            tools.as_array().is_some_and(|tools| !tools.is_empty() && tools.iter().all(Value::is_string))
+        };
+        let person = grant.person.as_ref();
         let chain = grant.profile != Profile::Zeroid;
         let principal = stamp.principal.as_ref().filter(|_| chain);
-        let shark = grant.profile == Profile::Shark;
+        let of_person = stamp.principal.as_ref().is_some_and(|principal| principal.person_id.is_some());
+        let shark = holder.filter(|_| grant.profile == Profile::Shark);
         Self {
             iss: issuer,
             sub: subject(grant, stamp),
@@ -124,31 +135,39 @@ impl<'a> Claims<'a> {
             iat: stamp.issued_at.unix_timestamp(),
             exp: stamp.expires_at.unix_timestamp(),
             jti: stamp.jti,
-            account_id: &grant.holding.tenant.account_id,
-            project_id: &grant.holding.tenant.project_id,
+            account_id: &grant.tenant.account_id,
+            project_id: &grant.tenant.project_id,
             grant_type: grant.grant_type,
             mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
-            // The principal of a chain is a workload as long as no person can begin one.
-            principal_type: (grant.profile == Profile::Rfc8693).then_some("workload"),
-            external_id: principal.map_or(&holder.external_id, |principal| &principal.external_id),
+            principal_type: (grant.profile == Profile::Rfc8693).then_some(if of_person {
+                "user"
+            } else {
+                "workload"
+            }),
+            external_id: principal
+                .map_or(of_holder(|own| &own.external_id), |principal| &principal.external_id),
             identity_type: principal
-                .map_or(holder.identity_type.as_str(), |principal| &principal.identity_type),
-            sub_type: &holder.sub_type,
-            trust_level: principal.map_or(holder.trust_level.as_str(), |principal| &principal.trust_level),
-            status: holder.status.as_str(),
-            owner_user_id: &holder.owner_user_id,
-            name: &holder.identity_name,
-            framework: &holder.framework,
-            version: &holder.version,
-            publisher: &holder.publisher,
-            capabilities: named.then_some(&holder.capabilities),
+                .map_or(of_holder(|own| own.identity_type.as_str()), |principal| &principal.identity_type),
+            sub_type: of_holder(|own| &own.sub_type),
+            trust_level: principal
+                .map_or(of_holder(|own| own.trust_level.as_str()), |principal| &principal.trust_level),
+            status: of_holder(|own| own.status.as_str()),
+            owner_user_id: of_holder(|own| &own.owner_user_id),
+            name: holder.map_or(person.map_or("", |person| &person.name), |own| &own.identity_name),
+            framework: of_holder(|own| &own.framework),
+            version: of_holder(|own| &own.version),
+            publisher: of_holder(|own| &own.publisher),
+            capabilities: holder.map(|own| &own.capabilities).filter(named),
             scopes: grant.scopes.as_slice(),
             scope: grant.scopes.joined(),
             client_id: grant.client.as_ref().map_or("", |client| &client.client_id),
-            agent_id: shark.then_some(holder.identity_id),
-            agent_name: shark.then_some(&holder.identity_name),
+            application_id: person.and(grant.client.as_ref()).map_or("", |client| &client.client_id),
+            agent_id: shark.map(|own| own.identity_id),
+            agent_name: shark.map(|own| own.identity_name.as_str()),
             delegation_depth: grant.depth(),
             user_id: &grant.user_id,
+            user_email: person.map_or("", |person| &person.email),
+            user_name: person.map_or("", |person| &person.name),
             may_act: grant.may_act.as_ref(),
             cnf: grant.jkt.as_deref().map(|jkt| Confirmation { jkt }),
             act: act(issuer, grant, stamp),
@@ -156,12 +175,17 @@ impl<'a> Claims<'a> {
     }
 }
 
-/// The `sub` of a grant's token: who presents it or, where the profile tells the chain, for whom it acts.
+/// The `sub` of a grant's token: who presents it or, where the profile tells the chain, for whom it acts. A root in a
+/// person's name has that person.
 pub fn subject<'a>(grant: &'a Grant, stamp: &'a Stamp) -> &'a str {
-    let holder = &grant.holding.holder.wimse_uri;
+    if let Some(person) = &grant.person {
+        return &person.user_id;
+    }
+    let holder = grant.holder().map_or("", |holder| &holder.wimse_uri);
     let own_client = grant.client.as_ref().map_or("", |client| &client.client_id);
     match (grant.profile, &stamp.principal) {
         (Profile::Rfc8693, Some(principal)) => &principal.sub,
+        (Profile::Shark, Some(principal)) if principal.person_id.is_some() => &principal.sub,
         (Profile::Shark, Some(principal)) => or(&principal.client_id, &principal.sub),
         (Profile::Shark, None) => or(own_client, holder),
         (Profile::Zeroid, _) | (Profile::Rfc8693, None) => holder,
@@ -173,12 +197,12 @@ fn act<'a>(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Option<Act<'a
         (Profile::Zeroid, Some(parent)) => Some(Act { sub: &parent.subject, ..Act::default() }),
         // For a token from an API key: the person who made the key.
         (Profile::Zeroid, None) => {
-            Some(Act { sub: &grant.user_id, ..Act::default() }).filter(|act| !act.sub.is_empty())
+            let creator = grant.person.is_none() && !grant.user_id.is_empty();
+            creator.then(|| Act { sub: &grant.user_id, ..Act::default() })
         }
         (Profile::Rfc8693 | Profile::Shark, _) => {
             let mut act = nested(&stamp.actors, grant.profile)?;
-            if grant.profile == Profile::Rfc8693 {
-                let holder = &grant.holding.holder;
+            if let (Profile::Rfc8693, Some(holder)) = (grant.profile, grant.holder()) {
                 act.iss = Some(issuer);
                 act.identity_type = Some(holder.identity_type.as_str());
                 act.trust_level = Some(holder.trust_level.as_str());

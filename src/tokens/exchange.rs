@@ -118,6 +118,7 @@ fn subject(row: &PgRow, jti: Uuid) -> sqlx::Result<Subject> {
     let actors: Option<Json<Vec<Hop>>> = row.try_get("subject_actors")?;
     let holder = Principal {
         sub: row.try_get("subject_uri")?,
+        person_id: None,
         identity_id: row.try_get("subject_identity_id")?,
         client_id: client_id.clone(),
         external_id: row.try_get("subject_external_id")?,

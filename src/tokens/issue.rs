@@ -4,25 +4,33 @@ use serde_json::Value;
 use time::Duration;
 use uuid::Uuid;
 
-use super::actor::{Hop, Parent};
+use super::actor::{Hop, Parent, Principal};
 use super::claims::{Claims, Stamp, subject};
 use super::ledger::{Artefact, Credential};
 use crate::access::scope::Scopes;
-use crate::agents::{self, Holding};
+use crate::agents::{self, Holder, Holding};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
+use crate::kit::cx::Tenant;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::{ids, secret};
 use crate::policies::{self, Policy, Question};
+use crate::users::{self, Person};
 
 /// What a grant found and decided: evidence in, this out. It neither signs nor writes.
 #[derive(Clone, Debug)]
 pub struct Grant {
     /// Short name of the grant type.
     pub grant_type: &'static str,
-    /// For whom, under which policy.
-    pub holding: Holding,
+    /// Whose.
+    pub tenant: Tenant,
+    /// The identity that holds it, under which policy. A person's client may act as none.
+    pub holding: Option<Holding>,
+    /// The person in whose name it speaks; only a root names one.
+    pub person: Option<Person>,
+    /// By which consent it does.
+    pub consent_id: Option<Uuid>,
     /// A further policy over it, as the API key's.
     pub key_policy: Option<Policy>,
     /// What it may do, already narrowed.
@@ -77,9 +85,22 @@ pub const DEEPEST: i32 = 64;
 impl Grant {
     /// A root for this holder, with the server's defaults.
     pub fn root(app: &App, grant_type: &'static str, holding: Holding) -> Self {
+        Self { holding: Some(holding.clone()), ..Self::plain(app, grant_type, holding.tenant) }
+    }
+
+    /// The same in a person's name. A client that is bound to an identity holds it as that one.
+    pub fn of_person(app: &App, grant_type: &'static str, person: Person, holding: Option<Holding>) -> Self {
+        let plain = Self::plain(app, grant_type, person.tenant.clone());
+        Self { user_id: person.user_id.clone(), person: Some(person), holding, ..plain }
+    }
+
+    fn plain(app: &App, grant_type: &'static str, tenant: Tenant) -> Self {
         Self {
             grant_type,
-            holding,
+            tenant,
+            holding: None,
+            person: None,
+            consent_id: None,
             key_policy: None,
             scopes: Scopes::default(),
             audience: vec![app.config.issuer().to_owned()],
@@ -103,7 +124,12 @@ impl Grant {
 
     /// Every policy over it.
     pub fn policies(&self) -> impl Iterator<Item = &Policy> {
-        self.holding.policy.iter().chain(&self.key_policy)
+        self.holding.iter().filter_map(|holding| holding.policy.as_ref()).chain(&self.key_policy)
+    }
+
+    /// The identity that holds it, if one does.
+    pub fn holder(&self) -> Option<&Holder> {
+        self.holding.as_ref().map(|holding| &holding.holder)
     }
 }
 
@@ -115,18 +141,18 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let token = key.sign(&Claims::of(app.config.issuer(), grant, &stamp))?;
-    let holder = &grant.holding.holder;
     let credential = Credential {
         jti: stamp.jti,
-        tenant: grant.holding.tenant.clone(),
+        tenant: grant.tenant.clone(),
         token_sha256: secret::sha256(token.as_bytes()),
         kid: key.kid().to_owned(),
-        identity_id: Some(holder.identity_id),
-        agent_epoch: holder.epoch,
+        identity_id: grant.holder().map(|holder| holder.identity_id),
+        agent_epoch: grant.holder().map_or(0, |holder| holder.epoch),
         api_key_id: grant.api_key_id,
         client: grant.client.clone(),
-        person: None,
+        person: grant.person.as_ref().map(|person| (person.id, person.epoch)),
         family_id: None,
+        consent_id: grant.consent_id,
         jkt: grant.jkt.clone(),
         parent_jti: grant.parent.as_ref().map(|parent| parent.jti),
         ancestors: grant.parent.as_ref().map(Parent::lineage).unwrap_or_default(),
@@ -147,44 +173,65 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     Ok(Issued { token, credential })
 }
 
-/// Tenant, identity and policies; each has one place that says no, and it is asked for every credential.
+/// Tenant, person, identity and policies; each has one place that says no, and it is asked for every credential.
 fn check(grant: &Grant, now: Time) -> Result<()> {
-    let holder = &grant.holding.holder;
-    if !grant.holding.tenant_active {
-        return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
+    let of_person = grant.person.as_ref().map(|person| (&person.tenant, person.tenant_active));
+    let of_holder = grant.holding.as_ref().map(|holding| (&holding.tenant, holding.tenant_active));
+    if of_person.is_none() && of_holder.is_none() {
+        return Err(anyhow::anyhow!("a grant of {} is for nobody", grant.grant_type).into());
     }
-    agents::usable(holder.status, holder.identity_expires_at, now)?;
-    agents::check_binding(holder, grant.jkt.as_deref())?;
-    if grant.holding.policy.is_none() {
-        return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
+    for (tenant, active) in of_person.into_iter().chain(of_holder) {
+        if *tenant != grant.tenant {
+            return Err(anyhow::anyhow!("a grant of {} joins two tenants", grant.grant_type).into());
+        }
+        if !active {
+            return Err(refuse(Kind::InvalidGrant, "the tenant is suspended"));
+        }
+    }
+    if let Some(person) = &grant.person {
+        users::usable(person)?;
+    }
+    if let Some(Holding { holder, policy, .. }) = &grant.holding {
+        agents::usable(holder.status, holder.identity_expires_at, now)?;
+        agents::check_binding(holder, grant.jkt.as_deref())?;
+        if policy.is_none() {
+            return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
+        }
     }
     let depth = grant.depth();
     if depth > DEEPEST {
         let why = format!("a chain of delegations has at most {DEEPEST} hops");
         return Err(refuse(Kind::PolicyViolation, why));
     }
-    let question = Question { grant_type: grant.grant_type, trust_level: holder.trust_level, depth, now };
+    let trust_level = grant.holder().map(|holder| holder.trust_level).unwrap_or_default();
+    let question = Question { grant_type: grant.grant_type, trust_level, depth, now };
     grant.policies().try_for_each(|policy| policies::check(policy, &question))
 }
 
 fn stamp(grant: &Grant, now: Time, times: (Time, Time)) -> Result<Stamp> {
     let (issued_at, expires_at) = times;
-    let holder = &grant.holding.holder;
-    let hop = || Hop {
+    let client_id = grant.client.as_ref().map(|client| client.client_id.as_str()).unwrap_or_default();
+    let hop = |holder: &Holder| Hop {
         sub: holder.wimse_uri.clone(),
-        client_id: grant.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default(),
+        client_id: client_id.to_owned(),
         agent_id: holder.identity_id,
         iat: issued_at.unix_timestamp(),
         scope: grant.scopes.joined(),
         jkt: grant.jkt.clone(),
     };
-    Ok(Stamp {
-        jti: ids::new(now)?,
-        issued_at,
-        expires_at,
-        principal: grant.parent.as_ref().map(|parent| parent.principal.clone()),
-        actors: grant.parent.as_ref().map(|parent| parent.actors_with(hop())).unwrap_or_default(),
-    })
+    let (principal, actors) = match (&grant.parent, &grant.person) {
+        (Some(parent), _) => {
+            let actors =
+                grant.holder().map_or_else(|| parent.actors.clone(), |own| parent.actors_with(hop(own)));
+            (Some(parent.principal.clone()), actors)
+        }
+        // An agent that a person lets act is the first actor.
+        (None, Some(person)) => {
+            (Some(Principal::person(person, client_id)), grant.holder().map(hop).into_iter().collect())
+        }
+        (None, None) => (None, Vec::new()),
+    };
+    Ok(Stamp { jti: ids::new(now)?, issued_at, expires_at, principal, actors })
 }
 
 /// What was asked for or the default, or less where a policy, the identity's end, the parent or the grant's own bound
@@ -198,7 +245,7 @@ fn lifetime(app: &App, grant: &Grant, now: Time) -> Result<(Time, Time)> {
     let mut expires_at = issued_at + Duration::seconds(seconds);
     let parent = grant.parent.as_ref().map(|parent| parent.active_until);
     for (bound, why) in [
-        (grant.holding.holder.identity_expires_at, "identity_expired"),
+        (grant.holder().and_then(|holder| holder.identity_expires_at), "identity_expired"),
         (grant.not_after, "credential_expired"),
         (parent, "credential_expired"),
     ] {

@@ -27,6 +27,8 @@ pub enum Anchor {
     Person(Uuid, i32),
     /// What was obtained with the refresh tokens of a family.
     Family(Uuid),
+    /// What rests on a person's consent.
+    Consent(Uuid),
 }
 
 impl Anchor {
@@ -39,6 +41,7 @@ impl Anchor {
             Self::Client(id, epoch) => ("client", id, Some(epoch)),
             Self::Person(id, epoch) => ("person", id, Some(epoch)),
             Self::Family(id) => ("family", id, None),
+            Self::Consent(id) => ("consent", id, None),
         }
     }
 }
@@ -73,6 +76,7 @@ impl Revocation {
             ("client", Some(epoch)) => Some(Anchor::Client(self.anchor_id, epoch)),
             ("person", Some(epoch)) => Some(Anchor::Person(self.anchor_id, epoch)),
             ("family", None) => Some(Anchor::Family(self.anchor_id)),
+            ("consent", None) => Some(Anchor::Consent(self.anchor_id)),
             _ => None,
         }
     }

@@ -86,4 +86,5 @@ mod token_scopes;
 mod tokens;
 mod tools;
 mod trees;
+mod users;
 mod workers;

@@ -24,6 +24,7 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("holders", "agents", Rows::OfTenant),
     ("oauth_clients", "clients", Rows::OfTenant),
     ("users", "users", Rows::OfTenant),
+    ("consents", "authorizations", Rows::OfTenant),
     ("refresh_families", "tokens", Rows::OfTenant),
     ("refresh_tokens", "tokens", Rows::OfTenant),
     ("may_act_grants", "delegations", Rows::OfTenant),

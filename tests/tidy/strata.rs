@@ -10,6 +10,7 @@ pub(crate) const CAPABILITIES: &[&str] = &[
     "tenancy",
     "idempotency",
     "users",
+    "authorizations",
     "agents",
     "clients",
     "api_keys",

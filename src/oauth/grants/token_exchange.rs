@@ -176,6 +176,12 @@ fn decide(
         audience: audience(request, &subject)?,
         profile: profile(request, &subject),
         artefacts: actor.artefact.into_iter().collect(),
+        user_id: subject
+            .parent
+            .principal
+            .person_id
+            .map(|_| subject.parent.principal.sub.clone())
+            .unwrap_or_default(),
         parent: Some(subject.parent),
         ..Grant::root(request.app, NAME, actor.holding)
     })

@@ -24,13 +24,14 @@ impl Epochs {
 
 /// What rests on the anchors themselves. Each branch begins at an index.
 pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]) -> sqlx::Result<Vec<Uuid>> {
-    let (mut own, mut keys, mut families) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut own, mut keys, mut families, mut consents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut identities, mut clients, mut people) = (Epochs::default(), Epochs::default(), Epochs::default());
     for anchor in anchors {
         match *anchor {
             Anchor::Credential(jti) => own.push(jti),
             Anchor::ApiKey(id) => keys.push(id),
             Anchor::Family(id) => families.push(id),
+            Anchor::Consent(id) => consents.push(id),
             Anchor::Identity(id, epoch) => identities.push(id, epoch),
             Anchor::Client(id, epoch) => clients.push(id, epoch),
             Anchor::Person(id, epoch) => people.push(id, epoch),
@@ -56,7 +57,9 @@ pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]
          where account_id = $1 and project_id = $2 and person_id = any($9)
            and (person_id, person_epoch) in (select a.id, a.epoch from unnest($9::uuid[], $10::integer[]) as a (id, epoch))
          union all
-         select jti from credentials where account_id = $1 and project_id = $2 and family_id = any($11)",
+         select jti from credentials where account_id = $1 and project_id = $2 and family_id = any($11)
+         union all
+         select jti from credentials where account_id = $1 and project_id = $2 and consent_id = any($12)",
     )
     .bind(&tenant.account_id)
     .bind(&tenant.project_id)
@@ -69,6 +72,7 @@ pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]
     .bind(people.ids)
     .bind(people.epochs)
     .bind(families)
+    .bind(consents)
     .fetch_all(db)
     .await
 }

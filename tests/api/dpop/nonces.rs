@@ -44,7 +44,7 @@ async fn rfc9449_s8_a_client_that_wants_nonces_is_asked_and_tries_again() {
     let (program, key) = (program(&server).await, Signer::new());
     let nonce = asked(&ask(&server, &program, &server.proof(&key)).await);
     let answer = ask(&replica, &program, &with_nonce(&server, &key, &nonce)).await.expect(200);
-    assert_eq!(claims(&answer.body["access_token"].as_str().unwrap())["cnf"]["jkt"], json!(key.jkt()));
+    assert_eq!(claims(answer.body["access_token"].as_str().unwrap())["cnf"]["jkt"], json!(key.jkt()));
     // RFC 9449 section 8.2: the next one comes with the answer.
     assert_eq!(answer.header("dpop-nonce"), nonce);
     server.app.clock.advance(Duration::seconds(150));

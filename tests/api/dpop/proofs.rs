@@ -102,6 +102,38 @@ async fn rfc9449_s4_3_1_there_is_one_dpop_header() {
     server.prove(&agent.api_key, "", &one).await.expect(200);
 }
 
+/// Changes of a header by which it is no proof's: checks 4 to 7.
+fn bad_headers(key: &Signer) -> Vec<Value> {
+    vec![
+        json!({ "typ": null }),
+        json!({ "typ": "JWT" }),
+        json!({ "typ": "DPOP+JWT" }),
+        json!({ "typ": "application/dpop+jwt" }),
+        json!({ "alg": null }),
+        json!({ "alg": "none" }),
+        json!({ "alg": "HS256" }),
+        json!({ "alg": "RS256" }),
+        json!({ "alg": "ES384" }),
+        json!({ "crit": ["exp"] }),
+        json!({ "b64": false }),
+        json!({ "jwk": null }),
+        json!({ "jwk": "x" }),
+        json!({ "jwk": [] }),
+        json!({ "jwk": {} }),
+        json!({ "jwk": Signer::new().jwk() }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "d": "AAAA" })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "k": "AAAA" })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "oth": [] })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "crv": "P-384" })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "y": key.jwk()["x"] })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "x": null })) }),
+        json!({ "jwk": with(&key.jwk(), &json!({ "x": 7 })) }),
+        json!({ "jwk": { "kty": "oct", "k": "AAAA" } }),
+        json!({ "jwk": null, "kid": key.jkt() }),
+        json!({ "jwk": null, "jku": "https://evil.example/jwks.json" }),
+    ]
+}
+
 #[tokio::test]
 async fn rfc9449_s4_3_a_proof_that_lacks_anything_is_refused() {
     let server = Server::new().await;
@@ -152,35 +184,7 @@ async fn rfc9449_s4_3_a_proof_that_lacks_anything_is_refused() {
         bad.push((changes.to_string().chars().take(100).collect(), server.proof_with(&key, &changes)));
     }
     let claims = proof_claims("POST", TOKEN, server.app.clock.now());
-    for header in [
-        // Checks 4 to 7.
-        json!({ "typ": null }),
-        json!({ "typ": "JWT" }),
-        json!({ "typ": "DPOP+JWT" }),
-        json!({ "typ": "application/dpop+jwt" }),
-        json!({ "alg": null }),
-        json!({ "alg": "none" }),
-        json!({ "alg": "HS256" }),
-        json!({ "alg": "RS256" }),
-        json!({ "alg": "ES384" }),
-        json!({ "crit": ["exp"] }),
-        json!({ "b64": false }),
-        json!({ "jwk": null }),
-        json!({ "jwk": "x" }),
-        json!({ "jwk": [] }),
-        json!({ "jwk": {} }),
-        json!({ "jwk": Signer::new().jwk() }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "d": "AAAA" })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "k": "AAAA" })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "oth": [] })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "crv": "P-384" })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "y": key.jwk()["x"] })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "x": null })) }),
-        json!({ "jwk": with(&key.jwk(), &json!({ "x": 7 })) }),
-        json!({ "jwk": { "kty": "oct", "k": "AAAA" } }),
-        json!({ "jwk": null, "kid": key.jkt() }),
-        json!({ "jwk": null, "jku": "https://evil.example/jwks.json" }),
-    ] {
+    for header in bad_headers(&key) {
         let token = key.jws(&with(&key.proof_header(), &header), &claims);
         bad.push((header.to_string(), token));
     }
