@@ -1,8 +1,15 @@
 //! Every SQL statement in the sources: it fits the migrated database, and it binds the tenant whose rows it touches.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "sql/plans.rs"]
+mod plans;
 mod support;
 #[path = "sql/tenant.rs"]
 mod tenant;
@@ -37,9 +44,9 @@ const ALLOWED: &[(&str, &str)] = &[
         "revocation, active_until from credential_activity where jti = any($1)",
         "by jti; the caller compares the digest",
     ),
-    ("select * from holders where wimse_uri = $1", "by a URI that names its tenant"),
+    ("select * from holders where wimse_uri = any($1)", "by a URI that names its tenant"),
     (
-        "left join credential_activity s on s.jti = $1 left join identities i",
+        "with subjects as materialized (",
         "by jti; the caller compares the digest, and all else is of the same tenant",
     ),
     (

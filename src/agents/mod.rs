@@ -54,9 +54,11 @@ pub async fn holding(cx: &mut Cx, id: Uuid) -> Result<Option<Holding>> {
     Ok(store::holding(cx, id).await?)
 }
 
-/// An identity by its URI, which is unique among all tenants and names its own.
-pub async fn by_uri(db: &mut PgConnection, uri: &str) -> Result<Option<Holding>> {
-    Ok(store::by_uri(db, uri).await?)
+/// Identities by their URIs in one statement. A URI is unique among all tenants and names its own.
+pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec<Option<Holding>>> {
+    let found = store::by_uris(db, uris).await?;
+    let of = |uri: &String| found.iter().find(|one| one.holder.wimse_uri == *uri).cloned();
+    Ok(uris.iter().map(of).collect())
 }
 
 /// A page of the tenant's agents, newest first, and the number of all that match.

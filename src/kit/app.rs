@@ -15,12 +15,13 @@ use super::error::{Error, Kind, Result, refuse};
 use super::metrics::Metrics;
 use super::seal::MasterKeys;
 use crate::access::Lockouts;
+use crate::agents::{self, Holding};
 use crate::api_keys::{self, Usage};
 use crate::clients;
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
 use crate::tokens::ledger::{self, Outcome, Record};
-use crate::tokens::{self, Found};
+use crate::tokens::{self, Found, exchange};
 
 /// A running server without its socket.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ struct Groups {
     clients: Group<String, Option<clients::Evidence>>,
     keys: Group<Vec<Vec<u8>>, Option<api_keys::Evidence>>,
     tokens: Group<Uuid, Option<Found>>,
+    holdings: Group<String, Option<Holding>>,
+    exchanges: Group<exchange::Asked, exchange::Evidence>,
     ledger: Group<Record, Outcome>,
 }
 
@@ -66,6 +69,8 @@ impl Groups {
             clients: Group::start(pool, bounds, 1, |db, ids| Box::pin(clients::find(db, ids))),
             keys: Group::start(pool, bounds, 1, |db, hashes| Box::pin(api_keys::find(db, hashes))),
             tokens: Group::start(pool, bounds, 1, |db, jtis| Box::pin(tokens::find_all(db, jtis))),
+            holdings: Group::start(pool, bounds, 1, |db, uris| Box::pin(agents::by_uris(db, uris))),
+            exchanges: Group::start(pool, bounds, 1, |db, asked| Box::pin(exchange::find(db, asked))),
             ledger: Group::start(pool, bounds, 1, |db, records| Box::pin(ledger::write(db, records))),
         }
     }
@@ -88,6 +93,18 @@ impl App {
     pub async fn find_token(&self, jti: Uuid) -> Result<Option<Found>> {
         self.present()?;
         self.groups.tokens.run(jti).await
+    }
+
+    /// An identity with what issuing asks of it, by its URI.
+    pub async fn find_holding(&self, uri: String) -> Result<Option<Holding>> {
+        self.present()?;
+        self.groups.holdings.run(uri).await
+    }
+
+    /// What a token exchange rests on.
+    pub async fn find_exchange(&self, asked: exchange::Asked) -> Result<exchange::Evidence> {
+        self.present()?;
+        self.groups.exchanges.run(asked).await
     }
 
     /// Makes a record durable.

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::admin::Kept;
 use super::credential::Record;
 use super::ended::Standing;
-use super::exchange::{ActorNames, Evidence};
 use super::of_agent::AgentToken;
 use super::revoke::{Anchor, Revocation};
 use super::verify::Found;
@@ -27,47 +26,6 @@ pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Foun
     .bind(jtis.iter().min())
     .bind(jtis.iter().max())
     .fetch_all(db)
-    .await
-}
-
-/// By id alone: the caller compares the digest. The actor must be of the subject's tenant, and so must the grants.
-pub async fn exchange(
-    db: &mut PgConnection,
-    jti: Uuid,
-    actor: &ActorNames,
-    now: Time,
-) -> sqlx::Result<Evidence> {
-    sqlx::query_as(
-        "select s.jti as subject_jti, s.account_id as subject_account_id, s.project_id as subject_project_id,
-             s.token_sha256 as subject_token_sha256, s.scopes as subject_scopes, s.audience as subject_audience,
-             s.identity_id as subject_identity_id, s.oauth_client_id as subject_oauth_client_id,
-             s.client_id as subject_client_id, s.token_profile as subject_profile, s.revocation as subject_revocation,
-             s.subject as subject_sub, s.ancestors as subject_ancestors, s.mission_id as subject_mission_id,
-             s.delegation_depth as subject_depth, s.active_until as subject_active_until,
-             s.principal as subject_principal, s.actors as subject_actors, s.jkt as subject_jkt,
-             coalesce(i.wimse_uri, s.subject) as subject_uri, coalesce(i.external_id, '') as subject_external_id,
-             coalesce(i.identity_type, '') as subject_identity_type,
-             coalesce(i.trust_level, '') as subject_trust_level, h.*,
-             (select coalesce(jsonb_agg(to_jsonb(g) order by g.created_at desc, g.id desc), '[]')
-              from may_act_grants g
-              where g.account_id = s.account_id and g.project_id = s.project_id and g.revoked_at is null
-                and coalesce(g.expires_at > $4, true)
-                and (g.from_id = any($3) or g.from_id in (h.identity_id::text, h.wimse_uri, h.external_id))
-                and g.to_id in (i.id::text, i.wimse_uri, i.external_id, nullif(s.client_id, ''), s.subject,
-                    s.principal ->> 'sub', s.principal ->> 'identity_id', s.principal ->> 'external_id',
-                    nullif(s.principal ->> 'client_id', ''))
-             ) as may_act
-         from (select $2::text as uri) actor
-         left join credential_activity s on s.jti = $1
-         left join identities i on i.id = s.identity_id
-         left join holders h
-           on h.wimse_uri = actor.uri and h.account_id = s.account_id and h.project_id = s.project_id",
-    )
-    .bind(jti)
-    .bind(&actor.uri)
-    .bind(&actor.names)
-    .bind(now)
-    .fetch_one(db)
     .await
 }
 

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{settings, tuned};
+use super::grouped;
 use crate::kit::config::Database;
 use crate::kit::error::{Error, Kind, Result, refuse};
 
@@ -72,7 +72,7 @@ where
             let lane = Lane {
                 queue: waiting.clone(),
                 run,
-                options: tuned(settings(base.clone(), bounds)),
+                options: grouped(base.clone(), bounds),
                 pool: pool.clone(),
                 connection: None,
                 longest: Duration::from_secs(bounds.statement_timeout_seconds + 1),

@@ -50,10 +50,16 @@ fn settings(options: PgConnectOptions, bounds: &Database) -> PgConnectOptions {
     ])
 }
 
-/// What a connection of a group is told beside it. Its statements look up a handful of rows by their keys; a plan that
-/// was made while a table was small would read all of it.
-fn tuned(options: PgConnectOptions) -> PgConnectOptions {
-    options.options([("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")])
+/// What a connection of a group is told. Its statements look up a handful of rows by their keys; a plan that was made
+/// while a table was small would read all of it.
+pub fn grouped(options: PgConnectOptions, bounds: &Database) -> PgConnectOptions {
+    settings(options, bounds).options([
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        // The keys of one batch seldom repeat, so remembering what they found costs more than it saves.
+        ("enable_memoize", "off"),
+    ])
 }
 
 /// Brings the schema up to date. Several servers may call it at once: a lock lets one work, the others wait. A

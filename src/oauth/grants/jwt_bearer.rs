@@ -3,7 +3,6 @@
 use super::{Denial, Principal, Request, flawed, verify_assertion};
 use crate::access;
 use crate::access::scope::intersect;
-use crate::agents;
 use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::tokens::Grant;
@@ -25,9 +24,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let assertion = Assertion::parse(text, app.config.limits.token_bytes);
     let assertion = assertion.map_err(|flaw| flawed("assertion", flaw))?;
     let uri = assertion.unverified().iss.as_deref().unwrap_or_default();
-    let mut db = app.connection().await?;
-    let holding = agents::by_uri(&mut db, uri).await?;
-    drop(db);
+    let holding = app.find_holding(uri.to_owned()).await?;
     let artefact = match verify_assertion(request, &assertion, holding.as_ref()) {
         Ok(artefact) => artefact,
         Err(flaw) => {

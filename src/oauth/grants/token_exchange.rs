@@ -46,9 +46,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let assertion = params.get("actor_token").map(|text| Assertion::parse(text, limits.token_bytes));
     let assertion = assertion.transpose().map_err(|flaw| flawed("actor_token", flaw))?;
     let names = names(request.client, assertion.as_ref())?;
-    let mut db = app.connection().await?;
-    let evidence = exchange::evidence(&mut db, token, &names, now, limits).await?;
-    drop(db);
+    let evidence = exchange::evidence(app, token, names, now).await?;
     let Some(Evidence { subject: Some(subject), actor, may_act }) = evidence else {
         access::count_failure(app, from.address, now).await?;
         return Err(dead().into());

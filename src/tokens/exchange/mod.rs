@@ -1,4 +1,5 @@
 //! What one read finds for a token exchange: the subject's credential, the actor, and who may act for whom.
+mod store;
 
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -6,12 +7,12 @@ use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
 use super::actor::{Hop, Parent, Principal};
-use super::store;
 use super::verify::{digest_matches, jti_of};
 use crate::agents::Holding;
 use crate::delegations::MayAct;
+use crate::kit::app::App;
 use crate::kit::clock::Time;
-use crate::kit::config::{Limits, Profile};
+use crate::kit::config::Profile;
 use crate::kit::cx::Tenant;
 use crate::kit::error::Result;
 
@@ -90,18 +91,28 @@ impl Subject {
     }
 }
 
-/// Everything an exchange rests on, in one statement.
-pub async fn evidence(
-    db: &mut PgConnection,
-    token: &str,
-    actor: &ActorNames,
-    now: Time,
-    limits: &Limits,
-) -> Result<Option<Evidence>> {
-    let Some(jti) = jti_of(token, limits) else { return Ok(None) };
-    let mut found = store::exchange(db, jti, actor, now).await?;
+/// What an exchange asks for: the credential of a subject token, and what lets the actor act for it at that time.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Read from the subject token, not to be believed yet.
+    pub jti: Uuid,
+    /// Who wants to act.
+    pub actor: ActorNames,
+    /// When.
+    pub now: Time,
+}
+
+/// Everything an exchange rests on.
+pub async fn evidence(app: &App, token: &str, actor: ActorNames, now: Time) -> Result<Option<Evidence>> {
+    let Some(jti) = jti_of(token, &app.config.limits) else { return Ok(None) };
+    let mut found = app.find_exchange(Asked { jti, actor, now }).await?;
     found.subject = found.subject.filter(|subject| digest_matches(&subject.token_sha256, token));
     Ok(Some(found))
+}
+
+/// The same for many exchanges in one statement, each at its place.
+pub async fn find(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<Vec<Evidence>> {
+    store::exchanges(db, asked).await
 }
 
 impl FromRow<'_, PgRow> for Evidence {
