@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod outbox;
 pub mod policies;
+pub mod signals;
 pub mod tenancy;
 pub mod tokens;
 pub mod users;

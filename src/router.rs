@@ -16,7 +16,7 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, api_keys, clients, delegations, keys, oauth, policies, tokens, users};
+use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens, users};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
@@ -44,6 +44,8 @@ fn admin() -> Router<Arc<App>> {
         .merge(clients::routes::routes())
         .merge(tokens::routes::routes())
         .merge(delegations::routes::routes())
+        .merge(signals::routes::routes())
+        .merge(audit::routes::routes())
         .merge(users::routes::routes())
 }
 

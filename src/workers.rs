@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::kit::app::App;
 use crate::kit::error::{Error, Result};
-use crate::{access, agents, api_keys, idempotency, keys, tokens};
+use crate::{access, agents, api_keys, idempotency, keys, signals, tokens};
 
 /// Starts every worker; they end at a step's end after `stop`.
 pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
@@ -38,6 +38,14 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
         "tokens_forgotten",
         Duration::from_mins(1),
         |app| async move { tokens::worker::forget(&app).await },
+    );
+    run.every("signals_forgotten", Duration::from_mins(1), |app| async move {
+        signals::worker::forget(&app).await
+    });
+    run.every(
+        "signals_hint",
+        Duration::from_secs(1),
+        |app| async move { signals::worker::listen(&app).await },
     );
     run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await

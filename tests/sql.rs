@@ -38,6 +38,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ),
     ("delete from revocations where id in (", "by age; no row of what the mark ended is left"),
     ("delete from outbox where id in (", "by age; what is past its retention is nobody's"),
+    ("delete from signals where id in (", "by age; what is past its retention is nobody's"),
     ("select distinct project_id from identities", "an operator's, in the account that he names"),
     ("k.revoked_at is not null or k.replaced_at is not null as key_ended", "by the key's keyed hash"),
     (

@@ -33,6 +33,7 @@ use crate::kit::cx::{Authority, Caller, Cx, Origin, Tenant};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::trace::{RequestId, client};
+use crate::kit::secret::Secret;
 use crate::tokens::Found;
 use crate::{tenancy, tokens};
 
@@ -58,6 +59,14 @@ impl Permission for ManageCredentials {
     const SCOPES: &'static [&'static str] = &["nhi:manage", "credentials:manage"];
 }
 
+/// Reads the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAudit;
+
+impl Permission for ReadAudit {
+    const SCOPES: &'static [&'static str] = &["nhi:manage", "audit:read"];
+}
+
 /// Reads what every holder of a credential of the tenant may know.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyCredential;
@@ -75,6 +84,8 @@ pub struct Admin<P> {
     now: Time,
     caller: Caller,
     origin: Origin,
+    /// Kept for answers that go on for long; `None` in the open mode.
+    credential: Option<Secret>,
     permission: PhantomData<P>,
 }
 
@@ -85,6 +96,11 @@ impl<P> Admin<P> {
         Ok(Work {
             cx: Cx { tx, tenant: self.tenant, now: self.now, caller: self.caller, origin: self.origin },
         })
+    }
+
+    /// Where the caller works.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
     }
 }
 
@@ -146,8 +162,10 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
             (Err(error), Some(own)) => (own, Err(error)),
             (Err(error), None) => return Err(error.into()),
         };
+        let credential = bearer(&parts.headers)?.map(|credential| Secret::new(credential.to_owned()));
+        let origin = origin(parts);
         let admin =
-            Self { app: app.clone(), tenant, now, caller, origin: origin(parts), permission: PhantomData };
+            Self { app: app.clone(), tenant, now, caller, origin, credential, permission: PhantomData };
         let permitted = match chosen {
             Ok(()) => admin.permit(&networks).await,
             refused => refused,
@@ -161,6 +179,14 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 }
 
 impl<P: Permission> Admin<P> {
+    /// Whether the caller would still be let in, for an answer that goes on for long.
+    pub async fn check_again(&mut self) -> Result<()> {
+        let Some(credential) = &self.credential else { return Ok(()) };
+        let found = authenticate(&self.app, credential.expose(), self.app.clock.now()).await?;
+        self.caller = found.caller;
+        self.permit(&found.networks).await
+    }
+
     /// An address that the key may be used from, the scope that the route asks for, and a tenant that stands. Operators
     /// may look after a suspended one.
     async fn permit(&self, networks: &Networks) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::kit::assertion::{Assertion, Expected, Flaw, Key};
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
 use crate::kit::{ids, secret};
+use crate::signals::{self, Lifecycle};
 use crate::tokens::ledger::{self, Artefact, Outcome};
 
 /// The path of the enrolment, which is part of the proofs' audience.
@@ -64,6 +65,7 @@ pub async fn enrol(app: &App, cx: &mut Cx, id: Uuid, new: Enrolment) -> Result<A
         return Err(refuse(Kind::Forbidden, "a key proof was used before; sign new ones"));
     }
     store::set_public_key(cx, id, &key).await?;
+    signals::tell(cx, id, Lifecycle::KeyChanged("public_key")).await?;
     get(cx, id).await
 }
 

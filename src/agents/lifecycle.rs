@@ -15,6 +15,7 @@ use crate::kit::error::{Kind, Result, refuse, refuse_at};
 use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::policies;
+use crate::signals::{self, Lifecycle};
 use crate::tokens::{self, Anchor};
 
 /// Whether an identity may obtain a token: active and not past its end. The only place that says no for state.
@@ -80,7 +81,20 @@ pub async fn revoke_tokens(cx: &mut Cx, id: Uuid) -> Result<Vec<Uuid>> {
     let ended = tokens::changed_by(cx, &[agent.anchor()]).await?;
     store::begin_epoch(cx, id).await?;
     tokens::note(cx, agent.anchor(), "agent_tokens_revoked").await?;
+    signals::tell(cx, id, Lifecycle::TokensRevoked("agent_tokens_revoked")).await?;
     Ok(ended)
+}
+
+/// What a signal about an identity does to it: every credential that it holds ends, and it sleeps where that is wanted.
+/// Whether the tenant has such an identity.
+pub async fn contain(cx: &mut Cx, id: Uuid, suspend: bool, reason: &str) -> Result<bool> {
+    let Some(agent) = store::lock(cx, id).await? else { return Ok(false) };
+    store::begin_epoch(cx, id).await?;
+    tokens::note(cx, agent.anchor(), reason).await?;
+    if suspend && agent.status == Status::Active {
+        store::set_status(cx, &[id], Status::Suspended).await?;
+    }
+    Ok(true)
 }
 
 async fn step(cx: &mut Cx, id: Uuid, next: Status) -> Result<Agent> {
@@ -111,6 +125,8 @@ pub(super) async fn enter(cx: &mut Cx, agent: &Agent, next: Status) -> Result<()
     if next.ends_credentials() {
         let reason = if next == Status::Expired { "expired" } else { "identity_deactivated" };
         end(cx, &[agent.anchor()], &[agent.id], reason).await?;
+        let what = if next == Status::Expired { Lifecycle::Expired } else { Lifecycle::Retired(reason) };
+        signals::tell(cx, agent.id, what).await?;
     }
     Ok(())
 }
@@ -142,6 +158,7 @@ pub async fn rotate_key(app: &App, cx: &mut Cx, id: Uuid) -> Result<(Agent, Secr
         settings,
     };
     let secret = api_keys::replace_all(app, cx, key).await?;
+    signals::tell(cx, id, Lifecycle::KeyChanged("api_key")).await?;
     Ok((get(cx, id).await?, secret))
 }
 

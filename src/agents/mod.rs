@@ -18,8 +18,8 @@ pub mod worker;
 pub use bound_key::{DpopKeyRotated, NewDpopKey, rotate_dpop_key};
 pub use holder::{Holder, Holding};
 pub use lifecycle::{
-    activate, check_binding, deactivate, delete, for_further_key, rehearse_deactivation, revoke_tokens,
-    rotate_key, usable,
+    activate, check_binding, contain, deactivate, delete, for_further_key, rehearse_deactivation,
+    revoke_tokens, rotate_key, usable,
 };
 pub use offboard::{Leaver, Offboarded, offboard};
 pub use register::{NewAgent, Registered, register, register_for_key};

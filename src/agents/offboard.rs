@@ -11,6 +11,7 @@ use crate::kit::config::Limits;
 use crate::kit::cx::{Caller, Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::signals::{self, Lifecycle};
 use crate::tokens::{self, Anchor};
 
 /// Who leaves.
@@ -86,6 +87,7 @@ async fn offboard_in_project(cx: &mut Cx, leaver: &Leaver, done: &mut Offboarded
     done.identities += ids.len();
     store::set_status(cx, &ids, Status::Deactivated).await?;
     lifecycle::end(cx, &epochs, &ids, leaver.reason()).await?;
+    signals::tell_all(cx, &ids, Lifecycle::Retired(leaver.reason())).await?;
     let facts = json!({ "reason": leaver.reason(), "owner_user_id": leaver.owner_user_id });
     let events = ids.iter().map(|id| Event::new("agent.deactivated", "agent", id).with(facts.clone()));
     audit::record_all(cx, events.collect()).await

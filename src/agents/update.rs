@@ -14,6 +14,7 @@ use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::policies;
+use crate::signals::{self, Lifecycle};
 
 /// The members of a PATCH.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -88,6 +89,9 @@ pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: AgentPatch) -> Resu
         lifecycle::check_step(&agent, next)?;
     }
     store::update(cx, id, &patch, key.as_ref()).await?;
+    if key.is_some() {
+        signals::tell(cx, id, Lifecycle::KeyChanged("public_key")).await?;
+    }
     if let Some(next) = patch.status {
         lifecycle::enter(cx, &agent, next).await?;
     }

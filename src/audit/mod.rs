@@ -1,5 +1,9 @@
 //! The audit log: one row for every change and every refusal with a known principal, in the change's own transaction.
+mod export;
+mod read;
 mod store;
+
+pub mod routes;
 
 use serde_json::Value;
 use uuid::Uuid;

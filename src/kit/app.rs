@@ -20,6 +20,7 @@ use crate::api_keys::{self, Usage};
 use crate::clients;
 use crate::keys::Keys;
 use crate::kit::http::rate::Rates;
+use crate::signals::Streams;
 use crate::tokens::ledger::{self, Outcome, Record};
 use crate::tokens::{self, Found, exchange};
 
@@ -44,6 +45,8 @@ pub struct App {
     pub lockouts: Lockouts,
     /// How many requests addresses and keys sent lately.
     pub rates: Rates,
+    /// Who follows the signals.
+    pub signals: Streams,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// When the server started, for `/health`.
@@ -125,6 +128,7 @@ impl App {
             usage: Usage::default(),
             lockouts: Lockouts::default(),
             rates: Rates::new(&config.rate),
+            signals: Streams::new(&config.signals),
             metrics: Metrics::default(),
             started: Stopwatch::start(),
             draining: CancellationToken::new(),

@@ -73,6 +73,12 @@ pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     all.extend(client_changes(id));
     all.push(("GET", "/oauth/clients".to_owned(), Value::Null));
     all.push(("GET", format!("/oauth/clients/{id}"), Value::Null));
+    all.push(("GET", "/signals".to_owned(), Value::Null));
+    all.push(("GET", "/audit-logs".to_owned(), Value::Null));
+    all.push(("GET", format!("/audit-logs/{id}"), Value::Null));
+    let signal =
+        json!({ "signal_type": "ip_change", "source": "test", "identity_id": id, "severity": "high" });
+    all.push(("POST", "/signals/ingest".to_owned(), signal));
     all.push(("GET", "/admin/may-act".to_owned(), Value::Null));
     all.push(("POST", "/admin/may-act".to_owned(), json!({ "from_id": "a", "to_id": "b" })));
     all.push(("DELETE", format!("/admin/may-act/{id}"), Value::Null));
@@ -130,7 +136,7 @@ impl Server {
                  union all select p::text from credential_policies p union all select t::text from tenants t
                  union all select c::text from credentials c union all select r::text from revocations r
                  union all select o::text from oauth_clients o union all select e::text from outbox e
-                 union all select m::text from may_act_grants m) as lines",
+                 union all select s::text from signals s union all select m::text from may_act_grants m) as lines",
         )
         .await
     }

@@ -276,12 +276,16 @@ impl Call<'_> {
         self.with("Content-Type", content_type)
     }
 
-    /// Sends it through the router.
-    pub async fn send(self) -> Answer {
+    /// Sends it through the router; the body of the answer is left to be read bit by bit.
+    pub async fn open(self) -> axum::response::Response {
         let mut request = self.request.body(self.body).unwrap();
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let response = self.server.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.server.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends it through the router.
+    pub async fn send(self) -> Answer {
+        let (parts, body) = self.open().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);

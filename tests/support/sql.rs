@@ -29,6 +29,7 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("refresh_tokens", "tokens", Rows::OfTenant),
     ("may_act_grants", "delegations", Rows::OfTenant),
     ("outbox", "outbox", Rows::OfTenant),
+    ("signals", "signals", Rows::OfTenant),
     ("signing_keys", "keys", Rows::Shared),
     ("peppers", "keys", Rows::Shared),
     ("server_state", "keys", Rows::Shared),

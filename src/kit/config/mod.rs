@@ -8,7 +8,9 @@ mod validate;
 
 pub use load::{Overrides, default_data_dir, environment, load};
 pub use networks::Networks;
-pub use sections::{Clients, Database, Keys, Limits, Lockout, Log, Profile, Rate, Shutdown, Tokens};
+pub use sections::{
+    Clients, Database, Keys, Limits, Lockout, Log, Profile, Rate, Reaction, Shutdown, Signals, Tokens,
+};
 pub use validate::ConfigError;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// OAuth clients.
     pub clients: Clients,
+    /// Signals and their stream.
+    pub signals: Signals,
     /// Sizes beyond which input is refused before it is parsed.
     pub limits: Limits,
     /// How many requests an address or key may send.
@@ -196,6 +200,7 @@ impl Default for Config {
             keys: Keys::default(),
             tokens: Tokens::default(),
             clients: Clients::default(),
+            signals: Signals::default(),
             limits: Limits::default(),
             rate: Rate::default(),
             lockout: Lockout::default(),

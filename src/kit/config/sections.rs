@@ -92,6 +92,42 @@ pub struct Clients {
     pub secret_overlap_seconds: u32,
 }
 
+/// Signals: what follows from one that comes from outside, and the bounds of the stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Signals {
+    /// What a low signal does to the identity that it names.
+    pub low: Reaction,
+    /// What a medium one does.
+    pub medium: Reaction,
+    /// What a high one does.
+    pub high: Reaction,
+    /// What a critical one does.
+    pub critical: Reaction,
+    /// How long signals are kept, in days.
+    pub retention_days: u32,
+    /// Most streams that one server has open.
+    pub streams: u32,
+    /// How often a stream looks for new signals when nothing wakes it, in milliseconds.
+    pub poll_milliseconds: u64,
+    /// How often a stream says that it is alive, in seconds.
+    pub heartbeat_seconds: u64,
+    /// How long a stream waits for a reader who does not read, in seconds.
+    pub stall_seconds: u64,
+}
+
+/// What a signal from outside does to the identity that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reaction {
+    /// It is kept and told, no more.
+    None,
+    /// Every token of the identity ends, with everything below it.
+    Revoke,
+    /// The same, and the identity is suspended until somebody activates it.
+    Suspend,
+}
+
 /// Sizes beyond which input is refused before it is parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -196,6 +232,22 @@ impl Default for Tokens {
 impl Default for Clients {
     fn default() -> Self {
         Self { secret_overlap_seconds: 3600 }
+    }
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            low: Reaction::None,
+            medium: Reaction::None,
+            high: Reaction::Revoke,
+            critical: Reaction::Suspend,
+            retention_days: 90,
+            streams: 100,
+            poll_milliseconds: 1000,
+            heartbeat_seconds: 15,
+            stall_seconds: 30,
+        }
     }
 }
 

@@ -178,7 +178,7 @@ impl Config {
     fn check_ranges(&self, problems: &mut Vec<String>) {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let limits = &self.limits;
-        let ranges: [(&str, u64, RangeInclusive<u64>); 25] = [
+        let ranges: [(&str, u64, RangeInclusive<u64>); 30] = [
             // Enough for requests beside the workers, and some to reserve.
             ("database.max_connections", self.database.max_connections.into(), 4..=1000),
             ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, 1..=60),
@@ -200,6 +200,11 @@ impl Config {
             ("tokens.default_ttl_seconds", self.tokens.default_ttl_seconds.into(), 1..=31_536_000),
             ("tokens.max_ttl_seconds", self.tokens.max_ttl_seconds.into(), 1..=MOST_DAYS * 86_400),
             ("clients.secret_overlap_seconds", self.clients.secret_overlap_seconds.into(), 0..=2_592_000),
+            ("signals.retention_days", self.signals.retention_days.into(), 1..=3650),
+            ("signals.streams", self.signals.streams.into(), 0..=100_000),
+            ("signals.poll_milliseconds", self.signals.poll_milliseconds, 10..=60_000),
+            ("signals.heartbeat_seconds", self.signals.heartbeat_seconds, 1..=300),
+            ("signals.stall_seconds", self.signals.stall_seconds, 1..=300),
             ("limits.body_bytes", count(limits.body_bytes), 1024..=67_108_864),
             ("limits.header_bytes", count(limits.header_bytes), 1024..=1_048_576),
             // The JSON parser itself stops at 128.
