@@ -162,7 +162,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
             (Err(error), Some(own)) => (own, Err(error)),
             (Err(error), None) => return Err(error.into()),
         };
-        let credential = bearer(&parts.headers)?.map(|credential| Secret::new(credential.to_owned()));
+        let credential = presented(&parts.headers)?.map(|shown| Secret::new(shown.token.to_owned()));
         let origin = origin(parts);
         let admin =
             Self { app: app.clone(), tenant, now, caller, origin, credential, permission: PhantomData };
@@ -179,10 +179,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 }
 
 impl<P: Permission> Admin<P> {
-    /// Whether the caller would still be let in, for an answer that goes on for long.
+    /// Whether the caller would still be let in, for an answer that goes on for long. A key that its credential is bound
+    /// to was proved when the request came.
     pub async fn check_again(&mut self) -> Result<()> {
         let Some(credential) = &self.credential else { return Ok(()) };
-        let found = authenticate(&self.app, credential.expose(), self.app.clock.now()).await?;
+        let presented = Presented { scheme: Scheme::Bearer, token: credential.expose() };
+        let found = authenticate(&self.app, None, &presented, self.app.clock.now()).await?;
         self.caller = found.caller;
         self.permit(&found.networks).await
     }
@@ -216,7 +218,7 @@ async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
         open::check(parts)?;
         return Ok(open::authenticated());
     };
-    match authenticate(app, parts, &credential, now).await {
+    match authenticate(app, Some(parts), &credential, now).await {
         Ok(authenticated) => {
             app.rates.key(&authenticated.caller.id)?;
             Ok(authenticated)
@@ -238,9 +240,10 @@ async fn count_wrong(app: &App, address: Option<IpAddr>, error: &Error, now: Tim
     }
 }
 
+/// What a credential proves. Where it is bound to a key, that is proved by the request of these parts.
 async fn authenticate(
     app: &App,
-    parts: &Parts,
+    parts: Option<&Parts>,
     presented: &Presented<'_>,
     now: Time,
 ) -> Result<Authenticated> {
@@ -258,14 +261,16 @@ async fn authenticate(
 
 /// A token of ours that stands, is meant for this server and presented by whoever it is bound to: who was given one for
 /// himself must not administer with it (RFC 8725 section 3.9).
-async fn live_token(app: &App, parts: &Parts, presented: &Presented<'_>, now: Time) -> Result<Found> {
+async fn live_token(app: &App, parts: Option<&Parts>, presented: &Presented<'_>, now: Time) -> Result<Found> {
     let why = "the token is unknown, expired, revoked or meant for somebody else";
     let found = tokens::verify(app, presented.token, now).await?;
     let found = found.filter(|found| found.audience.iter().any(|name| name == app.config.issuer()));
     let found = found.ok_or_else(|| refuse(Kind::InvalidToken, why))?;
-    let target = possession::Target::of(app, parts);
-    let shown = possession::Shown { presented, found: &found };
-    possession::check(app, parts, Some(&target), shown, now).await?;
+    if let Some(parts) = parts {
+        let target = possession::Target::of(app, parts);
+        let shown = possession::Shown { presented, found: &found };
+        possession::check(app, parts, Some(&target), shown, now).await?;
+    }
     Ok(found)
 }
 

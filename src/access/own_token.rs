@@ -49,7 +49,7 @@ impl FromRequestParts<Arc<App>> for OwnToken {
         check_lockout(app, address, now)?;
         let why = "present a token of your own: Authorization: Bearer …";
         let token = presented(&parts.headers)?.ok_or_else(|| refuse(Kind::MissingCredential, why))?;
-        let found = super::live_token(app, parts, &token, now).await;
+        let found = super::live_token(app, Some(&*parts), &token, now).await;
         if let Err(error) = &found {
             count_wrong(app, address, error, now).await?;
         }

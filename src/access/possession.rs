@@ -166,7 +166,7 @@ fn refusal(parts: &Parts, found: &Found, refused: &Refused, now: Time) -> Result
         tenant: Tenant { account_id: found.account_id.clone(), project_id: found.project_id.clone() },
         occurred_at: now,
         event: Event::new("token.unproven", "credential", found.jti),
-        actor: ("agent", found.presenter.clone()),
+        actor: (if found.identity_id.is_some() { "agent" } else { "person" }, found.presenter.clone()),
         refused: Some(refused.why.to_string()),
         origin: origin(parts),
     })

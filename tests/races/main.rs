@@ -8,6 +8,9 @@ mod cluster;
 #[path = "../support/party.rs"]
 mod party;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/proof.rs"]
+mod proof;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -18,6 +21,7 @@ mod issuing;
 mod mixed;
 mod once;
 mod pair;
+mod proofs;
 mod sleeping;
 mod staged;
 mod standing;
