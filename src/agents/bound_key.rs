@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{lock, store};
@@ -13,10 +14,11 @@ use crate::kit::jwk::PublicJwk;
 use crate::tokens;
 
 /// A key to be registered. Members it does not know are ignored.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct NewDpopKey {
     /// The public half as a JWK.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub new_public_jwk: Value,
     /// Why, for the audit log.
     #[serde(default)]

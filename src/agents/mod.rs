@@ -1,7 +1,9 @@
 //! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
 //! them.
 mod bound_key;
+mod bound_key_routes;
 mod enrol;
+mod filter;
 mod holder;
 mod lifecycle;
 mod offboard;

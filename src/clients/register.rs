@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::grant_types::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS};
 use super::types::{AuthMethod, Client, ClientType, Dpop, Secrets};
@@ -13,7 +14,8 @@ use crate::kit::ids;
 use crate::tenancy;
 
 /// A client to be registered. Members it does not know are ignored; an empty text or list counts as absent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewOAuthClient)]
 pub struct NewClient {
     /// By which it will name itself: `[A-Za-z0-9._:-]`.
     pub client_id: String,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
@@ -15,9 +16,10 @@ use crate::kit::secret::{self, SecretHash};
 use crate::tokens::Reuse;
 
 /// Whether a client can keep a secret (RFC 6749 section 2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = OAuthClientType)]
 pub enum ClientType {
     /// It can't, and does not authenticate.
     Public,
@@ -26,9 +28,10 @@ pub enum ClientType {
 }
 
 /// The one way in which a client authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = OAuthClientAuthMethod)]
 pub enum AuthMethod {
     /// A secret in the `Authorization` header.
     ClientSecretBasic,
@@ -84,7 +87,8 @@ impl fmt::Debug for Secrets {
 }
 
 /// What is asked of the proofs of possession of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, FromRow)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema, FromRow)]
+#[schema(as = OAuthClientDpop)]
 pub struct Dpop {
     /// Whether it obtains only tokens that are bound to a key (RFC 9449 section 5.2).
     pub dpop_bound_access_tokens: bool,
@@ -93,7 +97,8 @@ pub struct Dpop {
 }
 
 /// A client. No member is ever null on the wire: programs refuse that.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientMembers)]
 pub struct Client {
     /// The row's id, by which it is administered.
     pub id: Uuid,
@@ -116,6 +121,7 @@ pub struct Client {
     pub secrets: Secrets,
     /// Its public keys, as a JWK set.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
     pub jwks: Option<Value>,
     /// Short names of the grants it may use.
     pub grant_types: Vec<String>,
@@ -147,6 +153,7 @@ pub struct Client {
     /// Whom to ask about it.
     pub contacts: Vec<String>,
     /// Anything else; never in a token.
+    #[schema(value_type = Object)]
     pub metadata: Value,
     /// An inactive one does not authenticate.
     pub is_active: bool,
@@ -160,9 +167,11 @@ pub struct Client {
     pub created_by: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::{Client, Dpop};
@@ -11,8 +12,9 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OAuthClientPatch)]
 pub struct ClientPatch {
     /// What people call it.
     pub name: Option<String>,

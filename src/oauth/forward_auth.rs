@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::{OauthError, code};
 use crate::access::possession::{self, Target};
@@ -26,7 +28,25 @@ const FORWARDED: [(&str, HeaderName); 6] = [
     ("external_id", HeaderName::from_static("x-zeroid-external-id")),
 ];
 
+/// That the bearer may pass.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Passed {
+    /// Always true.
+    active: bool,
+}
+
+/// That he may not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotPassed {
+    /// `missing_token`, `invalid_authorization_header`, `invalid_token`, `invalid_dpop_proof` or `use_dpop_nonce`.
+    error: &'static str,
+}
+
+/// Tells a proxy whether the bearer of a request may pass.
+///
 /// 200 with the identity's headers while the token stands, else 401.
+#[utoipa::path(get, path = "/oauth2/token/verify",
+    responses((status = 200, body = Passed), (status = 401, body = NotPassed)), security(("token" = [])))]
 pub async fn verify(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, OauthError> {
     let presented = match presented(&parts.headers) {
         Ok(Some(presented)) => presented,
@@ -46,7 +66,7 @@ pub async fn verify(State(app): State<Arc<App>>, parts: Parts) -> Result<Respons
         Err(fault) => return Err(fault.into()),
     }
     let Some(claims) = claims_of(presented.token) else { return Ok(refusal(&app, "invalid_token")) };
-    Ok((identity(&claims), axum::Json(json!({ "active": true }))).into_response())
+    Ok((identity(&claims), axum::Json(Passed { active: true })).into_response())
 }
 
 fn identity(claims: &Map<String, Value>) -> HeaderMap {
@@ -76,14 +96,14 @@ fn refusal(app: &App, error: &'static str) -> Response {
         }
         _ => named("invalid_token", "the token is unknown, expired or revoked"),
     };
-    let body = axum::Json(json!({ "error": error }));
+    let body = axum::Json(NotPassed { error });
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()
 }
 
 /// The refusal of a token that stands, and is not presented as it was issued.
 fn unproven(app: &App, refused: &Refused) -> Response {
     let (error, _) = code(refused.kind);
-    let mut response = (StatusCode::UNAUTHORIZED, axum::Json(json!({ "error": error }))).into_response();
+    let mut response = (StatusCode::UNAUTHORIZED, axum::Json(NotPassed { error })).into_response();
     if let Some(challenge) =
         Challenge::of(refused).and_then(|challenge| challenge.header(app.config.issuer()))
     {

@@ -12,6 +12,7 @@ use super::dpop;
 use super::error::{OauthError, code};
 use super::grants::{Denial, Principal, Request, api_key, client_credentials, jwt_bearer, token_exchange};
 use super::params::Params;
+use super::requests::TokenRequest;
 use crate::access::origin;
 use crate::access::scope::Scopes;
 use crate::audit::{Entry, Event};
@@ -26,6 +27,12 @@ use crate::tokens::ledger::{Artefact, Once, Outcome, Record};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
+#[utoipa::path(post, path = "/oauth2/token",
+    request_body(content(
+        (TokenRequest = "application/x-www-form-urlencoded"),
+        (TokenRequest = "application/json"),
+    )),
+    responses((status = 200, body = AccessToken)), security((), ("client" = [])))]
 pub async fn token(
     State(app): State<Arc<App>>,
     parts: Parts,

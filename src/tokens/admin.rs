@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::issue::{ClientStamp, Grant, Issued, issue};
@@ -22,7 +23,7 @@ use crate::kit::error::{Kind, Result, refuse, refuse_at};
 use crate::policies::{self, Policy};
 
 /// A credential to be issued. Members it does not know are ignored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewCredential {
     /// For whom.
     pub identity_id: Uuid,
