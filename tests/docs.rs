@@ -6,6 +6,8 @@
 mod actions;
 #[path = "docs/names.rs"]
 mod names;
+#[path = "support/routes.rs"]
+mod route_table;
 #[path = "docs/routes.rs"]
 mod routes;
 #[path = "docs/tour.rs"]

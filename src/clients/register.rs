@@ -63,6 +63,10 @@ pub struct NewClient {
     /// Anything else.
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    /// For whom its tokens may be meant.
+    pub allowed_audiences: Option<Vec<String>>,
+    /// By which names it is itself what tokens are meant for.
+    pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims.
     pub token_profile: Option<String>,
     /// Whether it is to obtain only tokens that are bound to a key (RFC 9449 section 5.2).
@@ -129,6 +133,8 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         redirect_uris: new.redirect_uris.unwrap_or_default(),
         access_token_ttl: new.access_token_ttl,
         refresh_token_ttl: new.refresh_token_ttl,
+        allowed_audiences: new.allowed_audiences.unwrap_or_default(),
+        resources: new.resources.unwrap_or_default(),
         refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
         dpop: Dpop {

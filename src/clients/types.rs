@@ -133,6 +133,10 @@ pub struct Client {
     pub access_token_ttl: i32,
     /// How long its refresh tokens live, in seconds; 0 leaves that to the server.
     pub refresh_token_ttl: i32,
+    /// For whom its tokens may be meant; nothing means anybody.
+    pub allowed_audiences: Vec<String>,
+    /// By which names it is itself what tokens are meant for, beside its `client_id`.
+    pub resources: Vec<String>,
     /// What becomes of a refresh token that comes again.
     pub refresh_token_reuse: Reuse,
     /// The shape of its tokens' claims, where it is not the server's.
@@ -202,6 +206,8 @@ impl FromRow<'_, PgRow> for Client {
             redirect_uris: row.try_get("redirect_uris")?,
             access_token_ttl: row.try_get("access_token_ttl")?,
             refresh_token_ttl: row.try_get("refresh_token_ttl")?,
+            allowed_audiences: row.try_get("allowed_audiences")?,
+            resources: row.try_get("resources")?,
             refresh_token_reuse: row.try_get("refresh_token_reuse")?,
             token_profile: row.try_get("token_profile")?,
             dpop: Dpop::from_row(row)?,

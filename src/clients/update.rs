@@ -34,6 +34,10 @@ pub struct ClientPatch {
     pub refresh_token_reuse: Option<String>,
     /// Its public keys; a set without keys takes them away.
     pub jwks: Option<Value>,
+    /// For whom its tokens may be meant; an empty list lifts the limit.
+    pub allowed_audiences: Option<Vec<String>>,
+    /// By which names it is itself what tokens are meant for.
+    pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
     /// Whether it obtains only tokens that are bound to a key.
@@ -59,6 +63,8 @@ impl ClientPatch {
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
             ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
+            ("allowed_audiences", self.allowed_audiences.is_some()),
+            ("resources", self.resources.is_some()),
             ("token_profile", self.token_profile.is_some()),
             ("dpop_bound_access_tokens", self.dpop_bound_access_tokens.is_some()),
             ("dpop_nonce_required", self.dpop_nonce_required.is_some()),
@@ -74,6 +80,7 @@ impl ClientPatch {
         self.grant_types.is_some()
             || self.scopes.is_some()
             || self.redirect_uris.is_some()
+            || self.allowed_audiences.is_some()
             || self.jwks.is_some()
             || self.is_active == Some(true)
     }
@@ -90,6 +97,8 @@ impl ClientPatch {
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
             refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks: self.jwks.or(client.jwks),
+            allowed_audiences: self.allowed_audiences.unwrap_or(client.allowed_audiences),
+            resources: self.resources.unwrap_or(client.resources),
             token_profile: self.token_profile.or(client.token_profile),
             dpop: Dpop {
                 dpop_bound_access_tokens: self

@@ -28,6 +28,14 @@ pub struct Refused {
     pub retry_after: Option<u32>,
 }
 
+impl Refused {
+    /// Whether it decides anything about the caller, which then is committed. That we can't answer now decides nothing,
+    /// and the transaction in which we found out may be of no use any more.
+    pub fn is_decision(&self) -> bool {
+        self.kind != Kind::Unavailable
+    }
+}
+
 /// What went wrong, in words no surface owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

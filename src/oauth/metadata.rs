@@ -35,18 +35,25 @@ pub struct ServerMetadata {
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// How a signed answer of introspection is signed.
+    introspection_signing_alg_values_supported: [&'static str; 1],
     /// Where tokens are revoked.
     revocation_endpoint: String,
     /// How clients authenticate there.
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// What tokens are for by themselves.
+    protected_resources: [String; 1],
     /// RFC 9449 section 5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
 }
 
 /// How clients authenticate; a public one names itself only.
 const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
+
+/// How we sign.
+const SIGNED: &str = "ES256";
 
 /// Describes the authorization server (RFC 8414).
 #[utoipa::path(get, path = "/.well-known/oauth-authorization-server",
@@ -64,9 +71,11 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
         introspection_endpoint_auth_methods_supported: METHODS,
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_signing_alg_values_supported: [SIGNED],
         revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        protected_resources: [issuer.to_owned()],
         dpop_signing_alg_values_supported: ALGORITHMS,
     })
 }

@@ -1,4 +1,5 @@
 //! OAuth 2: the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
+mod audience;
 mod client_auth;
 mod dpop;
 mod error;

@@ -36,10 +36,10 @@ pub struct TokenRequest {
     pub actor_token: Option<String>,
     /// Its type.
     pub actor_token_type: Option<String>,
-    /// For whom the token is meant.
-    pub audience: Option<String>,
-    /// The same as a URI (RFC 8707).
-    pub resource: Option<String>,
+    /// For whom the token is meant; may be repeated.
+    pub audience: Option<Vec<String>>,
+    /// The same as URIs (RFC 8707); may be repeated.
+    pub resource: Option<Vec<String>>,
     /// With `project_id` the tenant, where the grant does not tell it.
     pub account_id: Option<String>,
     /// See `account_id`.

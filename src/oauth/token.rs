@@ -147,7 +147,9 @@ async fn conclude(
     // Who authenticated is known, also where what he presented tells nobody.
     let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
     let principal = denial.principal.map(|principal| *principal).or(client);
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal)
+        && refused.is_decision()
+    {
         let entry = refusal(request, principal, refused)?;
         request.app.write(Record::Refusal(entry)).await?;
     }

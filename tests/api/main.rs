@@ -7,6 +7,8 @@ mod cluster;
 mod party;
 #[path = "../support/proof.rs"]
 mod proof;
+#[path = "../support/routes.rs"]
+mod routes;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -14,7 +16,9 @@ mod signer;
 mod world;
 
 mod access;
+mod access_token_jwt;
 mod acting;
+mod advertised;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
@@ -35,6 +39,7 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -46,6 +51,7 @@ mod exchange;
 mod first;
 mod forest;
 mod forward_auth;
+mod fuzz;
 mod hostile_admin;
 mod hostile_policies;
 mod hostile_requests;
@@ -76,11 +82,13 @@ mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
 mod registry_filters;
+mod resources;
 mod revocation;
 mod rfc;
 mod rotation;
 mod signal_stream;
 mod signals;
+mod signed_introspection;
 mod statements;
 mod tenancy;
 mod token_lifetimes;

@@ -10,6 +10,7 @@ use crate::delegations::{self, MayAct, Question};
 use crate::kit::assertion::Assertion;
 use crate::kit::config::Profile;
 use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::oauth::client_auth::Authenticated;
 use crate::tokens::exchange::{self, ActorNames, Evidence, Subject};
 use crate::tokens::ledger::Artefact;
@@ -171,7 +172,7 @@ fn decide(
     }
     Ok(Grant {
         scopes,
-        audience: audience(request, &subject)?,
+        audience: audience::granted(request, Some(&subject.audience))?,
         profile: profile(request, &subject),
         artefacts: actor.artefact.into_iter().collect(),
         user_id: subject
@@ -263,20 +264,6 @@ fn names_one(claim: &Value, is: &impl Fn(&str) -> bool) -> bool {
         Value::Array(all) => all.iter().any(|one| names_one(one, is)),
         _ => false,
     }
-}
-
-/// The subject's audience, or the part of it that was asked for.
-fn audience(request: &Request<'_>, subject: &Subject) -> Result<Vec<String>> {
-    let asked: Vec<&str> =
-        ["audience", "resource"].into_iter().filter_map(|name| request.params.get(name)).collect();
-    if asked.is_empty() {
-        return Ok(subject.audience.clone());
-    }
-    if asked.iter().any(|one| !subject.audience.iter().any(|known| known == one)) {
-        let why = "the subject token is not meant for the audience that was asked for";
-        return Err(refuse(Kind::InvalidTarget, why));
-    }
-    Ok(asked.into_iter().map(str::to_owned).collect())
 }
 
 /// What the client is registered for, else what the subject token has: a chain keeps its shape.
