@@ -193,5 +193,5 @@ fn record(now: Time, once: bool) -> Result<Record, Error> {
     }
     let artefacts = vec![Artefact { kind: "load", key, until: now + time::Duration::HOUR }];
     let refusals = artefacts.iter().map(|artefact| (artefact.kind, entry.clone())).collect();
-    Ok(Record::IssueOnce(credential, entry, Box::new(Once { artefacts, refusals })))
+    Ok(Record::IssueOnce(credential, entry, Box::new(Once { artefacts, refusals, refresh: None })))
 }

@@ -5,8 +5,12 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/people.rs"]
+mod people;
 #[path = "../support/proof.rs"]
 mod proof;
+#[path = "../support/refresher.rs"]
+mod refresher;
 #[path = "../support/routes.rs"]
 mod routes;
 #[path = "../support/server.rs"]
@@ -26,6 +30,8 @@ mod api_key_revocation;
 mod api_keys;
 mod audit;
 mod audit_reads;
+mod authorize;
+mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -39,6 +45,8 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod codes;
+mod consents;
 mod cors;
 mod credentials;
 mod delegation_graph;
@@ -64,6 +72,7 @@ mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
 mod limits;
+mod links;
 mod marks;
 mod master_keys;
 mod matrix;
@@ -74,6 +83,7 @@ mod offboard;
 mod offline;
 mod open_mode;
 mod patch;
+mod person_tokens;
 mod policies;
 mod policy_changes;
 mod policy_effects;
@@ -81,6 +91,8 @@ mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
+mod pushed;
+mod refresh;
 mod registry_filters;
 mod resources;
 mod revocation;

@@ -100,10 +100,12 @@ fn status(kind: Kind) -> StatusCode {
         | Kind::InvalidScope
         | Kind::InvalidTarget
         | Kind::UnauthorizedClient
+        | Kind::UnsupportedResponseType
         | Kind::UnsupportedGrantType => StatusCode::BAD_REQUEST,
         Kind::MissingCredential
         | Kind::InvalidToken
         | Kind::InvalidClient
+        | Kind::LoginRequired
         | Kind::InvalidDpopProof
         | Kind::UseDpopNonce => StatusCode::UNAUTHORIZED,
         Kind::Forbidden | Kind::InsufficientScope | Kind::PolicyViolation => StatusCode::FORBIDDEN,
