@@ -2,9 +2,11 @@
 //! them.
 mod bound_key;
 mod bound_key_routes;
+mod discovery;
 mod enrol;
 mod filter;
 mod holder;
+mod identity;
 mod lifecycle;
 mod offboard;
 mod public_key;
