@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::evidence::Evidence;
 use super::grant_types::{AUTHORIZATION_CODE, REFRESH_TOKEN};
-use super::types::{AuthMethod, Client, ClientType, DESCRIBED, Secrets};
+use super::types::{AuthMethod, Client, ClientType, DESCRIBED, Dpop, Secrets};
 use super::{evidence, redirect_uris};
 use crate::access::scope::Scopes;
 use crate::kit::app::App;
@@ -163,6 +163,7 @@ fn client(url: &str, text: &[u8], limits: &Limits, now: Time) -> Result<Client, 
         allowed_audiences: Vec::new(),
         resources: Vec::new(),
         token_profile: None,
+        dpop: Dpop::default(),
         identity_id: None,
         registration_source: DESCRIBED.to_owned(),
         software_id: String::new(),

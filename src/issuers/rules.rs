@@ -6,10 +6,10 @@ use super::store;
 use super::types::TrustedIssuer;
 use crate::agents;
 use crate::kit::app::App;
-use crate::kit::assertion::ALGORITHMS;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::kit::jwk::ALGORITHMS;
 use crate::kit::jwks;
 use crate::kit::outbound::Target;
 

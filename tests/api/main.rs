@@ -9,6 +9,8 @@ mod https;
 mod party;
 #[path = "../support/people.rs"]
 mod people;
+#[path = "../support/proof.rs"]
+mod proof;
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[path = "../support/routes.rs"]
@@ -54,6 +56,7 @@ mod credentials;
 mod delegation_graph;
 mod delegation_reads;
 mod discovery;
+mod dpop;
 mod dry_run;
 mod enrolment;
 mod events;
