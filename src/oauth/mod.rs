@@ -30,7 +30,7 @@ pub use requests::{ClientParameters, PresentedToken, TokenRequest};
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/oauth2/authorize", get(authorize::by_get).post(authorize::by_post))
-        .route("/oauth2/consent", post(authorize::consent))
+        .route("/oauth2/consent", post(authorize::consent::consent))
         .route("/oauth2/par", post(par::push))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/token/introspect", post(introspect::introspect))
@@ -44,6 +44,10 @@ pub fn routes() -> Router<Arc<App>> {
 /// The same for the document of the API.
 #[derive(OpenApi)]
 #[openapi(paths(
+    authorize::by_get,
+    authorize::by_post,
+    authorize::consent::consent,
+    par::push,
     token::token,
     introspect::introspect,
     revoke::revoke,
