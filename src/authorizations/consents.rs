@@ -37,12 +37,15 @@ pub struct Consent {
     pub resources: Vec<String>,
     /// When it was given first.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub granted_at: Time,
     /// When it was widened last.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
     /// When it was taken back.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
 }
 

@@ -24,7 +24,9 @@ use utoipa::OpenApi;
 use crate::kit::app::App;
 
 pub use error::{Body as ErrorBody, OauthError};
-pub use requests::{ClientParameters, PresentedToken, TokenRequest};
+pub use requests::{
+    AuthorizationRequest, ClientParameters, ConsentAnswer, PresentedToken, PushedRequest, TokenRequest,
+};
 
 /// Everything under `/oauth2`, and the documents that describe it.
 pub fn routes() -> Router<Arc<App>> {

@@ -46,6 +46,7 @@ pub struct Link {
     pub url: String,
     /// Until when it opens.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub expires_at: Time,
 }
 
