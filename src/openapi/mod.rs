@@ -18,8 +18,11 @@ fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::Op
     own.merge(agents::routes::SelfApi::openapi());
     let mut people = users::routes::Api::openapi();
     people.merge(users::routes::LinkApi::openapi());
+    let mut identities = agents::routes::IdentityApi::openapi();
+    identities.merge(agents::routes::DiscoveryApi::openapi());
     vec![
         ("agents", "Agents", "The identities of a tenant.", own),
+        ("identities", "Identities", "Identities by themselves, and those that sources report.", identities),
         ("api_keys", "API keys", "What agents obtain tokens with.", api_keys::routes::Api::openapi()),
         (
             "policies",

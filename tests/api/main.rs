@@ -7,6 +7,8 @@ mod cluster;
 mod party;
 #[path = "../support/people.rs"]
 mod people;
+#[path = "../support/proof.rs"]
+mod proof;
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[path = "../support/routes.rs"]
@@ -49,6 +51,8 @@ mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
+mod discovery;
+mod dpop;
 mod dry_run;
 mod enrolment;
 mod events;
@@ -62,6 +66,7 @@ mod hostile_policies;
 mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
+mod identities;
 mod inspection;
 mod introspection;
 mod issue_and_rotate;
@@ -99,6 +104,7 @@ mod signal_stream;
 mod signals;
 mod signed_introspection;
 mod statements;
+mod sweep;
 mod tenancy;
 mod token_lifetimes;
 mod token_refusals;

@@ -8,7 +8,7 @@ use super::{Denial, Ends, Principal, Request, client_credentials};
 use crate::access;
 use crate::access::scope::narrow_beside;
 use crate::agents::Holding;
-use crate::authorizations::{self, Code, Decided};
+use crate::authorizations::{self, Code};
 use crate::clients::{AUTHORIZATION_CODE, REFRESH_TOKEN, redirect_same};
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::{same, sha256};
@@ -77,7 +77,12 @@ fn decide(
     if !verifies(verifier, &decided.code_challenge) {
         return Err(refuse(Kind::InvalidGrant, "the code_verifier does not belong to the code_challenge"));
     }
-    check_key(decided)?;
+    // RFC 9449 section 10.
+    let proved = request.proof.map(|proof| proof.jkt.as_str());
+    if decided.dpop_jkt.is_some() && decided.dpop_jkt.as_deref() != proved {
+        let why = "the code is bound to a key by dpop_jkt; send a proof by it in the header DPoP";
+        return Err(refuse(Kind::InvalidDpopProof, why));
+    }
     let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
     let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
     let scopes = narrow_beside(&request.scopes, None, layers)?;
@@ -102,16 +107,6 @@ fn decide(
         artefacts: vec![code.artefact],
         ..plain
     })
-}
-
-/// RFC 9449 section 10: a code that was asked for with a key is redeemed with a proof by that key. No proof is read yet, so
-/// such a code obtains nothing.
-fn check_key(decided: &Decided) -> Result<()> {
-    if decided.dpop_jkt.is_some() {
-        let why = "the code is bound to a key by dpop_jkt, and no proof of it can be taken here";
-        return Err(refuse(Kind::InvalidGrant, why));
-    }
-    Ok(())
 }
 
 /// RFC 7636 section 4.6, with the verifier's own form of section 4.1.
