@@ -179,12 +179,18 @@ pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Re
     .await
 }
 
-/// The page of a tree's credentials from the root downwards, and the number of all.
+/// The page of a tree's credentials from the root downwards, and the number of all. What was refreshed after the root has
+/// its mission.
 pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
     sqlx::query_as(
         "with recursive tree as (
              select c.jti, c.delegation_depth, c.issued_at from credentials c
              where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at
+             from credentials first join credentials c on c.family_id = first.family_id
+             where first.account_id = $1 and first.project_id = $2 and first.jti = $3 and first.mission_id = $3
+               and c.account_id = $1 and c.project_id = $2 and c.jti <> $3
              union all
              select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
              where c.account_id = $1 and c.project_id = $2

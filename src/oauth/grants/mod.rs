@@ -1,8 +1,12 @@
 //! Grants, a file each: evidence in, a decision out. A grant neither signs nor writes.
 pub mod api_key;
+pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
+pub mod refresh_token;
 pub mod token_exchange;
+
+use uuid::Uuid;
 
 use super::client_auth::Authenticated;
 use super::params::Params;
@@ -26,6 +30,8 @@ pub struct Request<'a> {
     pub scopes: Scopes,
     /// The client, if one is named.
     pub client: Option<&'a Authenticated>,
+    /// Whether it is decided anew, since another spent its refresh token first.
+    pub repeated: bool,
     /// From where it came.
     pub from: &'a Origin,
     /// When.
@@ -39,6 +45,17 @@ pub struct Denial {
     pub error: Error,
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
+    /// What ends with it.
+    pub ends: Option<Box<Ends>>,
+}
+
+/// What a refusal ends, in its own transaction.
+#[derive(Clone, Debug)]
+pub enum Ends {
+    /// A refresh family, of which a spent token came again.
+    Family(Uuid),
+    /// What the first use of this obtained.
+    FirstUse(Artefact),
 }
 
 /// Who asked for a token.
@@ -54,14 +71,14 @@ pub struct Principal {
 
 impl From<Error> for Denial {
     fn from(error: Error) -> Self {
-        Self { error, principal: None }
+        Self { error, principal: None, ends: None }
     }
 }
 
 impl Principal {
     /// A refusal of this principal.
     pub fn denied(self, error: Error) -> Denial {
-        Denial { error, principal: Some(Box::new(self)) }
+        Denial { error, principal: Some(Box::new(self)), ends: None }
     }
 }
 
