@@ -7,7 +7,8 @@ use utoipa::OpenApi;
 
 use crate::kit::http::health;
 use crate::{
-    agents, api_keys, audit, clients, delegations, issuers, keys, oauth, policies, signals, tokens, users,
+    agents, api_keys, audit, authorizations, clients, delegations, issuers, keys, oauth, policies, signals,
+    tokens, users,
 };
 
 /// What the capabilities say of their routes: the beginning of their operations' ids, the heading under which they
@@ -15,6 +16,8 @@ use crate::{
 fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::OpenApi)> {
     let mut own = agents::routes::Api::openapi();
     own.merge(agents::routes::SelfApi::openapi());
+    let mut people = users::routes::Api::openapi();
+    people.merge(users::routes::LinkApi::openapi());
     let mut identities = agents::routes::IdentityApi::openapi();
     identities.merge(agents::routes::DiscoveryApi::openapi());
     vec![
@@ -36,7 +39,8 @@ fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::Op
             "Who may act for whom, and who did.",
             delegations::routes::Api::openapi(),
         ),
-        ("users", "Users", "The people in whose name tokens are issued.", users::routes::Api::openapi()),
+        ("users", "Users", "The people in whose name tokens are issued.", people),
+        ("consents", "Consents", "What people agreed to.", authorizations::routes::Api::openapi()),
         ("signals", "Signals", "What was noticed about identities.", signals::routes::Api::openapi()),
         ("audit", "Audit log", "Who changed what, and who was refused.", audit::routes::Api::openapi()),
         ("oauth", "OAuth", "Tokens: obtained, looked at, revoked.", oauth::Api::openapi()),
