@@ -19,5 +19,6 @@ pub mod users;
 pub mod oauth;
 
 pub mod cli;
+pub mod openapi;
 pub mod router;
 pub mod workers;

@@ -16,12 +16,15 @@ use crate::kit::error::{Error, Kind, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
-use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens, users};
+use crate::{
+    agents, api_keys, audit, clients, delegations, keys, oauth, openapi, policies, signals, tokens, users,
+};
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
 pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .merge(health::routes())
+        .merge(openapi::routes::routes())
         .merge(keys::routes::routes())
         .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
         .merge(agents::routes::self_routes())

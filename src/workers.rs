@@ -42,11 +42,11 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
     run.every("signals_forgotten", Duration::from_mins(1), |app| async move {
         signals::worker::forget(&app).await
     });
-    run.every(
-        "signals_hint",
-        Duration::from_secs(1),
-        |app| async move { signals::worker::listen(&app).await },
-    );
+    let listening = stop.clone();
+    run.every("signals_hint", Duration::from_secs(1), move |app| {
+        let stop = listening.clone();
+        async move { signals::worker::listen(&app, &stop).await }
+    });
     run.every("credentials_partitions", Duration::from_hours(1), |app| async move {
         tokens::worker::maintain(&app).await
     });

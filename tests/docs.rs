@@ -6,6 +6,8 @@
 mod actions;
 #[path = "docs/names.rs"]
 mod names;
+#[path = "support/routes.rs"]
+mod route_table;
 #[path = "docs/routes.rs"]
 mod routes;
 #[path = "docs/tour.rs"]
@@ -94,6 +96,28 @@ fn the_table_of_admin_routes_is_that_of_the_sources() {
     let rows = table("docs/access.md", "## Scopes and routes");
     let named = rows.iter().map(|row| format!("{} for {}", row[0], row[1].replace('`', ""))).collect();
     assert_same("docs/access.md", &named, &routes::admin());
+}
+
+#[test]
+fn the_document_of_the_api_has_every_route_and_no_other() {
+    let document = chancery::openapi::document();
+    let (mut named, mut permissions) = (BTreeSet::new(), BTreeSet::new());
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let route = format!("{} {path}", method.to_uppercase());
+            let asked = operation["security"].as_array().into_iter().flatten();
+            let scopes: Vec<_> = asked.filter_map(|one| one["admin"].as_array()).flatten().collect();
+            let scopes: Vec<_> = scopes.into_iter().filter_map(|scope| scope.as_str()).collect();
+            let scopes = if scopes.is_empty() { "any credential".to_owned() } else { scopes.join(" ") };
+            let admin = operation["security"].to_string().contains("\"admin\"");
+            permissions.extend(admin.then(|| format!("{route} for {scopes}")));
+            named.insert(route);
+        }
+    }
+    let how = "the document of the API (put #[utoipa::path(…)] on the handler, name it in `Api` of its routes.rs and \
+               that in src/openapi/mod.rs)";
+    assert_same(how, &named, &routes::all());
+    assert_same("the document of the API, under `security`,", &permissions, &routes::admin());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use p256::PublicKey;
 use p256::pkcs8::{DecodePublicKey, EncodePublicKey};
 use serde::Deserialize;
 use time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Agent;
@@ -29,7 +30,8 @@ const LONGEST: Duration = Duration::seconds(120);
 const PROOF: &str = "key_proof";
 
 /// A key to be registered, with its proofs.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = KeyEnrolment)]
 pub struct Enrolment {
     /// A P-256 key as SPKI PEM.
     pub new_public_key_pem: String,

@@ -1,6 +1,7 @@
 //! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
 //! them.
 mod enrol;
+mod filter;
 mod holder;
 mod lifecycle;
 mod offboard;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Status;
@@ -15,8 +16,9 @@ use crate::signals::{self, Lifecycle};
 use crate::tokens::{self, Anchor};
 
 /// Who leaves.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OwnerOffboarding)]
 pub struct Leaver {
     /// The owner, exactly as the agents name him.
     pub owner_user_id: String,

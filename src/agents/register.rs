@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
@@ -21,7 +22,7 @@ use crate::policies::Policy;
 use crate::{policies, tenancy};
 
 /// An agent to be registered. Members it does not know are ignored; a tenant in the body is too.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct NewAgent {
     /// What people call it; not empty.
     pub name: String,

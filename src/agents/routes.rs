@@ -4,25 +4,26 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Filter, Leaver, NewAgent, Status};
+use super::{Agent, AgentPatch, Leaver, NewAgent, Status, filter};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
 use crate::idempotency::{self, Creation};
 use crate::kit::app::App;
-use crate::kit::error::{Kind, Result, refuse_at};
+use crate::kit::error::Result;
 use crate::kit::http::extract::{Id, Json, Query};
 use crate::kit::http::page::{Page, number};
 use crate::kit::http::problem::Problem;
 use crate::kit::secret::Secret;
-use crate::tokens::{self, AgentToken, DryRun};
+use crate::tokens::{self, AgentToken, DryRun, Tried};
 
 /// The name under which answers of registration are kept.
 const REGISTER: &str = "POST /agents/register";
@@ -41,12 +42,32 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/identities/offboard-by-owner", post(offboard))
 }
 
-pub use super::self_routes::routes as self_routes;
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(
+    register,
+    list,
+    read,
+    update,
+    delete,
+    activate,
+    deactivate,
+    rotate_key,
+    tokens_of,
+    revoke_tokens,
+    offboard
+))]
+pub struct Api;
+
+pub use super::self_routes::{Api as SelfApi, routes as self_routes};
 
 /// An agent with a key that is shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentWithKey)]
 struct WithKey {
+    /// The agent.
     identity: Agent,
+    /// The key.
     api_key: String,
 }
 
@@ -56,16 +77,26 @@ impl WithKey {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// A page of agents.
+#[derive(Debug, Serialize, ToSchema)]
 struct AgentList {
+    /// Those of the page.
     agents: Vec<Agent>,
+    /// With `include_parents`: whom they name as their parents.
     #[serde(skip_serializing_if = "Option::is_none")]
     parents: Option<Vec<Agent>>,
+    /// How many match in all.
     total: i64,
+    /// How many a page holds.
     limit: i64,
+    /// How many came before.
     offset: i64,
 }
 
+/// Registers an agent with its first API key, which is shown this once.
+#[utoipa::path(post, path = "/agents/register",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = NewAgent, responses((status = 201, body = WithKey)), security(("admin" = ["nhi:manage"])))]
 async fn register(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -97,9 +128,29 @@ async fn register(
     work.finish(event, answer).await
 }
 
+/// Lists agents, newest first.
+#[utoipa::path(get, path = "/agents/registry",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "How many at the most; 20 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+        ("identity_type" = Option<Vec<IdentityType>>, Query, description = "Only of these types."),
+        ("status" = Option<Vec<Status>>, Query, description = "Only of these statuses."),
+        ("trust_level" = Option<Vec<TrustLevel>>, Query, description = "Only of these trust levels."),
+        ("label" = Option<String>, Query, pattern = "^[^:]+:", description = "Only with this label, as key:value."),
+        ("product" = Option<String>, Query, description = "Only with this label product."),
+        ("metadata" = Option<String>, Query, pattern = "^[^:]", description = "Only with this member of metadata, as key or as key:value."),
+        ("is_active" = Option<bool>, Query, description = "Only those that are active, or only those that are not."),
+        ("search" = Option<String>, Query, description = "Only where a name or an id holds this text."),
+        ("identity_class" = Option<String>, Query, pattern = "^(custom|code_agent)$", description = "Only code agents, or only others."),
+        ("origin" = Option<String>, Query, description = "Only those that came to be known in this way."),
+        ("owner_user_id" = Option<String>, Query, description = "Only those for whom this person answers."),
+        ("ownerless" = Option<bool>, Query, description = "Only those for whom nobody answers."),
+        ("include_parents" = Option<bool>, Query, description = "Also show the agents that those on the page name as parents, and theirs."),
+    ),
+    responses((status = 200, body = AgentList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<AgentList>, Problem> {
     let page = Page::of(&query)?;
-    let filter = filter(&query)?;
+    let filter = filter::of(&query)?;
     let mut work = admin.begin().await?;
     let (agents, total) = agents::list(&mut work.cx, &filter, page).await?;
     let parents = match query.flag("include_parents")? {
@@ -110,12 +161,18 @@ async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json
     Ok(axum::Json(work.read(Ok(list)).await?))
 }
 
+/// Shows an agent.
+#[utoipa::path(get, path = "/agents/registry/{id}",
+    responses((status = 200, body = Agent)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
     let mut work = admin.begin().await?;
     let result = agents::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Changes an agent. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/agents/registry/{id}",
+    request_body = AgentPatch, responses((status = 200, body = Agent)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -131,7 +188,15 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
-async fn delete(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+/// Deactivates an agent: its keys and tokens end for good.
+#[utoipa::path(delete, path = "/agents/registry/{id}",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    responses((status = 200, body = Tried<Agent>)), security(("admin" = ["nhi:manage"])))]
+async fn delete(
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    query: Query,
+) -> Result<axum::Json<Tried<Agent>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     if dry_run {
@@ -139,16 +204,27 @@ async fn delete(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Res
     }
     let result = agents::delete(&mut work.cx, id).await;
     let agent = work.finish(Event::new("agent.deleted", "agent", id), result).await?;
-    Ok(axum::Json(agent).into_response())
+    Ok(axum::Json(Tried::Done(agent)))
 }
 
+/// Activates an agent. Keys and tokens that ended stay dead.
+#[utoipa::path(post, path = "/agents/registry/{id}/activate",
+    responses((status = 200, body = Agent)), security(("admin" = ["nhi:manage"])))]
 async fn activate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Agent>, Problem> {
     let mut work = admin.begin().await?;
     let result = agents::activate(&mut work.cx, id).await;
     Ok(axum::Json(work.finish(Event::new("agent.activated", "agent", id), result).await?))
 }
 
-async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+/// Deactivates an agent: its keys and tokens end for good.
+#[utoipa::path(post, path = "/agents/registry/{id}/deactivate",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    responses((status = 200, body = Tried<Agent>)), security(("admin" = ["nhi:manage"])))]
+async fn deactivate(
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    query: Query,
+) -> Result<axum::Json<Tried<Agent>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     if dry_run {
@@ -156,14 +232,17 @@ async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) ->
     }
     let result = agents::deactivate(&mut work.cx, id).await;
     let agent = work.finish(Event::new("agent.deactivated", "agent", id), result).await?;
-    Ok(axum::Json(agent).into_response())
+    Ok(axum::Json(Tried::Done(agent)))
 }
 
-async fn rehearse_deactivation(mut work: Work, id: Uuid) -> Result<Response, Problem> {
+async fn rehearse_deactivation(mut work: Work, id: Uuid) -> Result<axum::Json<Tried<Agent>>, Problem> {
     let result = agents::rehearse_deactivation(&mut work.cx, id).await;
-    Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response())
+    Ok(axum::Json(work.undo(result.map(Tried::not)).await?))
 }
 
+/// Replaces an agent's API keys by a new one, which is shown this once.
+#[utoipa::path(post, path = "/agents/registry/{id}/rotate-key",
+    responses((status = 200, body = WithKey)), security(("admin" = ["nhi:manage"])))]
 async fn rotate_key(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -175,11 +254,22 @@ async fn rotate_key(
     Ok(WithKey::new(agent, &key))
 }
 
-#[derive(Debug, Serialize)]
+/// The tokens of an agent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentTokenList)]
 struct TokenList {
+    /// The newest first.
     data: Vec<AgentToken>,
 }
 
+/// Lists the tokens of an agent, newest first.
+#[utoipa::path(get, path = "/agents/{id}/tokens",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 200, description = "How many at the most; 50 when absent."),
+        ("include_revoked" = Option<bool>, Query, description = "Also show those that do not stand."),
+    ),
+    responses((status = 200, body = TokenList)),
+    security(("admin" = ["nhi:manage"]), ("admin" = ["credentials:manage"])))]
 async fn tokens_of(
     admin: Admin<ManageCredentials>,
     Id(id): Id,
@@ -197,48 +287,70 @@ async fn tokens_of(
 }
 
 /// How many tokens ended, under the two names by which clients ask for it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentTokensRevoked)]
 struct TokensRevoked {
+    /// The agent.
     agent_id: Uuid,
+    /// How many.
     revoked_count: usize,
+    /// The same.
     count: usize,
+    /// The row in the audit log.
     audit_event_id: Uuid,
 }
 
+/// Ends every token of an agent, with everything below them.
+#[utoipa::path(post, path = "/agents/{id}/tokens/revoke-all",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    responses((status = 200, body = Tried<TokensRevoked>)),
+    security(("admin" = ["nhi:manage"]), ("admin" = ["credentials:manage"])))]
 async fn revoke_tokens(
     admin: Admin<ManageCredentials>,
     Id(id): Id,
     query: Query,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Tried<TokensRevoked>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let result = agents::revoke_tokens(&mut work.cx, id).await;
     if dry_run {
-        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+        return Ok(axum::Json(work.undo(result.map(Tried::not)).await?));
     }
     let result = result.map(|ended| ended.len());
     let facts = result.as_ref().map_or(json!({}), |count| json!({ "revoked_token_count": count }));
     let event = Event::new("agent.tokens_revoked", "agent", id).with(facts);
     let (count, audit_event_id) = work.finish_recorded(event, result).await?;
     let answer = TokensRevoked { agent_id: id, revoked_count: count, count, audit_event_id };
-    Ok(axum::Json(answer).into_response())
+    Ok(axum::Json(Tried::Done(answer)))
 }
 
-#[derive(Debug, Serialize)]
+/// What an offboarding did.
+#[derive(Debug, Serialize, ToSchema)]
 struct OwnerOffboarded {
+    /// How many identities it deactivated.
     identities_deactivated: usize,
     #[serde(flatten)]
     credentials: Revoked,
 }
 
 /// How many credentials ended, or which would.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = OwnerRevoked)]
 enum Revoked {
-    Counted { credentials_revoked: usize },
+    /// So many ended.
+    Counted {
+        /// How many.
+        credentials_revoked: usize,
+    },
+    /// Nothing happened.
     DryRun(DryRun),
 }
 
+/// Deactivates all that a person answers for.
+#[utoipa::path(post, path = "/identities/offboard-by-owner",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    request_body = Leaver, responses((status = 200, body = OwnerOffboarded)), security(("admin" = ["nhi:manage"])))]
 async fn offboard(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -265,35 +377,4 @@ async fn offboard(
     let done = work.finish(event.with(facts), result).await?;
     let credentials = Revoked::Counted { credentials_revoked: done.credentials.len() };
     Ok(axum::Json(OwnerOffboarded { identities_deactivated: done.identities, credentials }))
-}
-
-fn filter(query: &Query) -> Result<Filter> {
-    let (metadata_key, metadata) = match query.one("metadata")? {
-        Some(text) if text.contains(':') => (None, query.pair("metadata")?),
-        key => (key.map(str::to_owned), None),
-    };
-    let code_agent = match query.one("identity_class")? {
-        None => None,
-        Some("custom") => Some(false),
-        Some("code_agent") => Some(true),
-        Some(other) => {
-            let why = "identity_class is custom or code_agent";
-            return Err(refuse_at(Kind::InvalidRequest, why, "query.identity_class", other));
-        }
-    };
-    Ok(Filter {
-        identity_types: query.words::<IdentityType>("identity_type")?,
-        statuses: query.words::<Status>("status")?,
-        trust_levels: query.words::<TrustLevel>("trust_level")?,
-        label: query.pair("label")?,
-        product: query.one("product")?.map(|product| json!({ "product": product })),
-        metadata_key,
-        metadata,
-        is_active: query.flag("is_active")?,
-        search: query.one("search")?.map(str::to_owned),
-        code_agent,
-        origin: query.one("origin")?.map(str::to_owned),
-        owner_user_id: query.one("owner_user_id")?.map(str::to_owned),
-        ownerless: query.flag("ownerless")?.unwrap_or(false),
-    })
 }

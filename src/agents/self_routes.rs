@@ -6,6 +6,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::Agent;
 use super::enrol::{self, Enrolment};
@@ -21,6 +22,14 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/agents/self/public-key", post(enrol))
 }
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(enrol))]
+pub struct Api;
+
+/// Registers the caller's own public key, by proof of possession.
+#[utoipa::path(post, path = "/agents/self/public-key",
+    request_body = Enrolment, responses((status = 200, body = Agent)), security(("token" = [])))]
 async fn enrol(
     State(app): State<Arc<App>>,
     token: OwnToken,

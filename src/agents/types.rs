@@ -4,13 +4,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
 use crate::tokens::Anchor;
 
 /// What kind of thing holds the identity. Part of its URI, so it never changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum IdentityType {
@@ -58,7 +59,9 @@ impl IdentityType {
 }
 
 /// How far an identity is trusted, in ascending order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema, sqlx::Type,
+)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum TrustLevel {
@@ -94,9 +97,10 @@ impl FromStr for TrustLevel {
 }
 
 /// Where an identity is in its life. Only an active one obtains tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = IdentityStatus)]
 pub enum Status {
     /// Seen somewhere, not yet taken in.
     Discovered,
@@ -157,7 +161,7 @@ impl FromStr for Status {
 }
 
 /// An agent as the API shows it. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Agent {
     /// A UUID of version 7.
     pub id: Uuid,
@@ -200,23 +204,29 @@ pub struct Agent {
     /// What it is for.
     pub description: String,
     /// The tools it may use; copied into its tokens.
+    #[schema(value_type = Vec<Value>)]
     pub capabilities: Value,
     /// For finding it.
+    #[schema(value_type = Object)]
     pub labels: Value,
     /// Anything else; never in a token.
+    #[schema(value_type = Object)]
     pub metadata: Value,
     /// How it came to be known.
     pub origin: String,
     /// When it ends, if ever.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<Time>,
     /// Who registered it.
     pub created_by: String,
     /// When it was registered.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
     /// The deepest delegation among its credentials.
     pub delegation_depth: i32,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::register::{check_sub_type, is_person};
@@ -17,7 +18,7 @@ use crate::policies;
 use crate::signals::{self, Lifecycle};
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct AgentPatch {
     /// What people call it.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::{ApiKey, Environment, NewApiKey, Settings};
@@ -24,8 +25,9 @@ use crate::{policies, tenancy};
 const LONGEST_DAYS: i64 = 3650;
 
 /// A key as it is asked for. Members it does not know are ignored.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = NewApiKey)]
 pub struct KeyRequest {
     /// For whom or what; not empty.
     pub name: String,
@@ -50,7 +52,8 @@ pub struct KeyRequest {
 }
 
 /// A new key with its secret, which is shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ApiKeyWithSecret)]
 pub struct Shown {
     /// The key.
     #[serde(flatten)]

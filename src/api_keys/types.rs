@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::access::scope::{Ceiling, Scopes};
 use crate::kit::clock::Time;
 
 /// For what a key is meant. It is only told: nothing depends on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = ApiKeyEnvironment)]
 pub enum Environment {
     /// The real thing.
     #[default]
@@ -20,9 +22,10 @@ pub enum Environment {
 }
 
 /// Where a key is in its life, as SQL derives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = ApiKeyState)]
 pub enum State {
     /// It obtains tokens.
     Active,
@@ -89,7 +92,7 @@ pub struct NewApiKey {
 }
 
 /// A key as the API shows it. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct ApiKey {
     /// A UUID of version 7.
     pub id: Uuid,
@@ -126,9 +129,11 @@ pub struct ApiKey {
     pub product: String,
     /// When it ends, if ever.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<Time>,
     /// When it was revoked, if it was.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
     /// By whom.
     pub revoked_by: String,
@@ -138,6 +143,7 @@ pub struct ApiKey {
     pub replaced_by: String,
     /// When it last obtained a token.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub last_used_at: Option<Time>,
     /// From where.
     pub last_used_ip: String,
@@ -147,8 +153,10 @@ pub struct ApiKey {
     pub created_by: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }

@@ -9,6 +9,7 @@ use http_body_util::channel::{Channel, Sender};
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::read::{Filter, Row, Wanted};
@@ -27,8 +28,9 @@ const PAGE: i64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The shape of the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = AuditExportFormat)]
 pub enum Format {
     /// A line of JSON for each row.
     #[default]
@@ -41,7 +43,8 @@ pub enum Format {
 }
 
 /// What to export.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = AuditExport)]
 pub struct Order {
     /// The shape of the file.
     #[serde(default)]

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
@@ -21,7 +22,8 @@ use crate::kit::{ids, timestamp};
 const TOKEN_LIVES: Duration = Duration::DAY;
 
 /// A row as the API shows it. No member is ever null.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = AuditRow)]
 pub struct Row {
     /// A UUID of version 7.
     pub id: Uuid,
@@ -46,16 +48,19 @@ pub struct Row {
     /// The answer's `X-Request-ID`.
     pub request_id: String,
     /// Further facts.
+    #[schema(value_type = Object)]
     pub metadata: Value,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
 }
 
 /// Which rows to show. An absent filter lets all through. `resource` is another word for the target; rows belong to no
 /// organisation or session, so a filter that names one finds none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = AuditFilter)]
 pub struct Filter {
     /// Which caller.
     pub actor_id: Option<String>,
@@ -103,7 +108,8 @@ pub struct Wanted {
 }
 
 /// A page of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuditPage)]
 pub struct Page {
     /// The rows, newest first.
     pub data: Vec<Row>,

@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::Event;
 use super::export::{self, Order};
@@ -27,6 +28,30 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/audit-logs/{id}", get(show))
 }
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(list, export, show))]
+pub struct Api;
+
+/// Reads the audit log, newest first.
+#[utoipa::path(get, path = "/audit-logs",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 200, description = "How many at the most; 50 when absent."),
+        ("cursor" = Option<String>, Query, description = "The next_cursor of the page before."),
+        ("actor_id" = Option<String>, Query, description = "Only by this caller."),
+        ("actor_type" = Option<String>, Query, description = "Only by this kind of caller."),
+        ("action" = Option<String>, Query, description = "Only these actions, separated by commas."),
+        ("target_id" = Option<String>, Query, description = "Only to this thing; also as resource_id."),
+        ("target_type" = Option<String>, Query, description = "Only to this kind of thing; also as resource_type."),
+        ("status" = Option<String>, Query, pattern = "^(success|failure|refused)$", description = "Only what succeeded, or only what was refused."),
+        ("ip" = Option<String>, Query, description = "Only from this address."),
+        ("grant_id" = Option<String>, Query, description = "Only of this may-act grant."),
+        ("org_id" = Option<String>, Query, description = "No row has one."),
+        ("session_id" = Option<String>, Query, description = "No row has one."),
+        ("since" = Option<OffsetDateTime>, Query, description = "Not before this moment; also as from."),
+        ("until" = Option<OffsetDateTime>, Query, description = "Not after this moment; also as to."),
+    ),
+    responses((status = 200, body = Page)), security(("admin" = ["nhi:manage"]), ("admin" = ["audit:read"])))]
 async fn list(
     State(app): State<Arc<App>>,
     admin: Admin<ReadAudit>,
@@ -40,13 +65,24 @@ async fn list(
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Shows a row of the audit log.
+#[utoipa::path(get, path = "/audit-logs/{id}", responses((status = 200, body = Row)), security(("admin" = ["nhi:manage"]), ("admin" = ["audit:read"])))]
 async fn show(admin: Admin<ReadAudit>, Id(id): Id) -> Result<axum::Json<Row>, Problem> {
     let mut work = admin.begin().await?;
     let result = read::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Answers a part of the audit log as a file.
+///
 /// Taking the log away is a thing to know of, so it leaves a row.
+#[utoipa::path(post, path = "/audit-logs/export",
+    request_body = Order,
+    responses((status = 200, content(
+        (String = "application/x-ndjson"),
+        (Vec<Row> = "application/json"),
+        (String = "text/csv"),
+    ))), security(("admin" = ["nhi:manage"]), ("admin" = ["audit:read"])))]
 async fn export(
     State(app): State<Arc<App>>,
     admin: Admin<ReadAudit>,

@@ -53,6 +53,8 @@ pub enum Command {
     },
     /// Make the master key file if there is none, bring the schema up to date, then exit
     Init,
+    /// Print the document of the HTTP API in the form of OpenAPI
+    Openapi,
     /// Look after signing keys and master keys
     Keys {
         /// What to do with signing keys.

@@ -19,6 +19,10 @@ use crate::kit::error::{Error, Result};
 
 /// Runs one command to its end.
 pub async fn run(cli: Cli) -> Result<()> {
+    // The document is the same under every configuration, also under none.
+    if cli.command == Some(Command::Openapi) {
+        return openapi();
+    }
     let config = config::load(&cli.overrides(), config::environment())?;
     logs::start(&config)?;
     match cli.into_command() {
@@ -29,6 +33,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Admin { command } => admin::run(config, command).await,
         Command::Init => init(&config).await,
         Command::Keys { command } => keys::run(config, command).await,
+        Command::Openapi => openapi(),
     }
 }
 
@@ -37,6 +42,11 @@ async fn init(config: &Config) -> Result<()> {
     let master = crate::keys::create_master_key(config)?;
     say(format!("master key {} is in {}", master.id(), config.master_key_file().display()))?;
     database::migrate(config).await
+}
+
+/// `chancery openapi`: the document of the API, to be read by other programs.
+fn openapi() -> Result<()> {
+    say(format!("{:#}", crate::openapi::document()))
 }
 
 /// What a command says when it fails.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 use time::Duration;
+use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -19,15 +20,17 @@ use crate::kit::secret::{self, Secret};
 use crate::tokens::{self, Anchor};
 
 /// How a secret is to be rotated.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[schema(as = OAuthSecretRotation)]
 pub struct Rotation {
     /// How long the old secret works on, if not as long as the server lets it.
     pub overlap_seconds: Option<u32>,
 }
 
 /// Which clients' tokens are to end.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OAuthClientsRevocation)]
 pub struct BulkRevocation {
     /// A glob over `client_id`.
     pub client_id_pattern: String,

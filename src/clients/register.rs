@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::grant_types::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS};
 use super::types::{AuthMethod, Client, ClientType, Secrets};
@@ -13,7 +14,8 @@ use crate::kit::ids;
 use crate::tenancy;
 
 /// A client to be registered. Members it does not know are ignored; an empty text or list counts as absent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(as = NewOAuthClient)]
 pub struct NewClient {
     /// By which it will name itself: `[A-Za-z0-9._:-]`.
     pub client_id: String,
@@ -61,6 +63,10 @@ pub struct NewClient {
     /// Anything else.
     #[serde(default)]
     pub metadata: Map<String, Value>,
+    /// For whom its tokens may be meant.
+    pub allowed_audiences: Option<Vec<String>>,
+    /// By which names it is itself what tokens are meant for.
+    pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims.
     pub token_profile: Option<String>,
     /// How it hears of an approval (CIBA); only `poll` is there.
@@ -121,6 +127,8 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         redirect_uris: new.redirect_uris.unwrap_or_default(),
         access_token_ttl: new.access_token_ttl,
         refresh_token_ttl: new.refresh_token_ttl,
+        allowed_audiences: new.allowed_audiences.unwrap_or_default(),
+        resources: new.resources.unwrap_or_default(),
         refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
         identity_id: identity_id.transpose()?,

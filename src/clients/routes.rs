@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{BulkRevocation, CIBA, Client, ClientPatch, Created, NewClient, Rotation};
@@ -20,7 +21,7 @@ use crate::kit::clock::Time;
 use crate::kit::error::Result;
 use crate::kit::http::extract::{Id, Json, MaybeJson, Query};
 use crate::kit::http::problem::Problem;
-use crate::tokens::DryRun;
+use crate::tokens::Tried;
 
 /// The name under which answers of registration are kept.
 const CREATE: &str = "POST /oauth/clients";
@@ -35,14 +36,24 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/admin/oauth/revoke-by-pattern", post(revoke_by_pattern))
 }
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, list, read, update, delete, rotate_secret, revoke_tokens, revoke_by_pattern))]
+pub struct Api;
+
 /// A client as the API shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClient)]
 struct Shown {
     #[serde(flatten)]
     client: Client,
+    /// The identity as which it acts, "" where there is none.
     identity_id: String,
+    /// How it hears of an approval: `poll`, or "" where it uses no CIBA.
     backchannel_token_delivery_mode: &'static str,
+    /// How long the secret before the last one works on.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     old_secret_until: Option<Time>,
 }
 
@@ -59,10 +70,14 @@ impl From<Client> for Shown {
 }
 
 /// A client with a secret that is shown this once; "" where it has none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientWithSecret)]
 struct WithSecret {
+    /// The client.
     client: Shown,
+    /// The secret, "" where it has none.
     client_secret: String,
+    /// A word on it for people.
     note: &'static str,
 }
 
@@ -80,37 +95,61 @@ impl From<Created> for WithSecret {
     }
 }
 
-#[derive(Debug, Serialize)]
+/// Every client of the tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientList)]
 struct ClientList {
+    /// The newest first.
     clients: Vec<Shown>,
+    /// How many there are.
     total: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// That a client is gone.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientDeleted)]
 struct Deleted {
+    /// Always true.
     deleted: bool,
+    /// The client.
     id: Uuid,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Why the tokens of a client end.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OAuthClientRevocation)]
 struct Reason {
+    /// Stands with every token that ends.
     reason: String,
 }
 
-#[derive(Debug, Serialize)]
+/// How many tokens of a client ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientRevoked)]
 struct Revoked {
+    /// The client.
     id: Uuid,
+    /// How many.
     revoked_count: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// How many tokens ended by a pattern.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientsRevoked)]
 struct BulkRevoked {
+    /// How many.
     revoked_count: usize,
+    /// The row in the audit log.
     audit_event_id: Uuid,
+    /// The pattern that was sent.
     pattern_matched: String,
 }
 
+/// Registers an OAuth client. Its secret is shown this once.
+#[utoipa::path(post, path = "/oauth/clients",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = NewClient, responses((status = 201, body = WithSecret)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -141,6 +180,9 @@ async fn create(
     work.finish(event, answer).await
 }
 
+/// Lists OAuth clients, newest first.
+#[utoipa::path(get, path = "/oauth/clients",
+    responses((status = 200, body = ClientList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<ClientList>, Problem> {
     let mut work = admin.begin().await?;
     let result = clients::list(&mut work.cx).await;
@@ -148,12 +190,18 @@ async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<ClientList>, 
     Ok(axum::Json(ClientList { total: clients.len(), clients }))
 }
 
+/// Shows an OAuth client, without its secret.
+#[utoipa::path(get, path = "/oauth/clients/{id}",
+    responses((status = 200, body = Shown)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Shown>, Problem> {
     let mut work = admin.begin().await?;
     let result = clients::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?.into()))
 }
 
+/// Changes an OAuth client. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/oauth/clients/{id}",
+    request_body = ClientPatch, responses((status = 200, body = Shown)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -171,19 +219,31 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?.into()))
 }
 
-async fn delete(admin: Admin<ManageIdentities>, Id(id): Id, query: Query) -> Result<Response, Problem> {
+/// Ends an OAuth client with its tokens.
+#[utoipa::path(delete, path = "/oauth/clients/{id}",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    responses((status = 200, body = Tried<Deleted>)), security(("admin" = ["nhi:manage"])))]
+async fn delete(
+    admin: Admin<ManageIdentities>,
+    Id(id): Id,
+    query: Query,
+) -> Result<axum::Json<Tried<Deleted>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     if dry_run {
         let ended = clients::would_end(&mut work.cx, id).await;
         let result = clients::delete(&mut work.cx, id).await.and(ended);
-        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+        return Ok(axum::Json(work.undo(result.map(Tried::not)).await?));
     }
     let result = clients::delete(&mut work.cx, id).await;
     work.finish(Event::new("client.deleted", "client", id), result).await?;
-    Ok(axum::Json(Deleted { deleted: true, id }).into_response())
+    Ok(axum::Json(Tried::Done(Deleted { deleted: true, id })))
 }
 
+/// Replaces a client's secret. The new one is shown this once, the old one works for a while.
+#[utoipa::path(post, path = "/oauth/clients/{id}/rotate-secret",
+    request_body = Option<Rotation>, responses((status = 200, body = WithSecret)),
+    security(("admin" = ["nhi:manage"])))]
 async fn rotate_secret(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -203,13 +263,18 @@ async fn rotate_secret(
     Ok(axum::Json(work.finish(event, result).await?.into()))
 }
 
+/// Ends every token of a client.
+#[utoipa::path(post, path = "/oauth/clients/{id}/revoke-tokens",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    request_body = Option<Reason>, responses((status = 200, body = Tried<Revoked>)),
+    security(("admin" = ["nhi:manage"])))]
 async fn revoke_tokens(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
     Id(id): Id,
     query: Query,
     body: Result<MaybeJson<Reason>, Problem>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Tried<Revoked>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let event = Event::new("client.tokens_revoked", "client", id);
@@ -225,18 +290,23 @@ async fn revoke_tokens(
         Err(Problem(error)) => (event, Err(error)),
     };
     if dry_run {
-        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+        return Ok(axum::Json(work.undo(result.map(Tried::not)).await?));
     }
     let revoked_count = work.finish(event, result).await?.len();
-    Ok(axum::Json(Revoked { id, revoked_count }).into_response())
+    Ok(axum::Json(Tried::Done(Revoked { id, revoked_count })))
 }
 
+/// Ends the tokens of every client whose client_id matches.
+#[utoipa::path(post, path = "/admin/oauth/revoke-by-pattern",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    request_body = BulkRevocation, responses((status = 200, body = Tried<BulkRevoked>)),
+    security(("admin" = ["nhi:manage"])))]
 async fn revoke_by_pattern(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
     query: Query,
     body: Result<Json<BulkRevocation>, Problem>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Tried<BulkRevoked>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let event = Event::new("oauth.bulk_revoke_pattern", "client", "");
@@ -246,7 +316,7 @@ async fn revoke_by_pattern(
     };
     let result = clients::revoke_by_pattern(&app, &mut work.cx, &bulk).await;
     if dry_run {
-        return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+        return Ok(axum::Json(work.undo(result.map(Tried::not)).await?));
     }
     let BulkRevocation { client_id_pattern: pattern, reason } = bulk;
     let result = result.map(|ended| ended.len());
@@ -255,5 +325,5 @@ async fn revoke_by_pattern(
         Err(_) => event,
     };
     let (revoked_count, audit_event_id) = work.finish_recorded(event, result).await?;
-    Ok(axum::Json(BulkRevoked { revoked_count, audit_event_id, pattern_matched: pattern }).into_response())
+    Ok(axum::Json(Tried::Done(BulkRevoked { revoked_count, audit_event_id, pattern_matched: pattern })))
 }

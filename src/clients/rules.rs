@@ -5,14 +5,11 @@ use super::types::{AuthMethod, Client, ClientType};
 use super::{jwks, redirect_uris};
 use crate::access::scope::{self, Scopes};
 use crate::agents::{self, Agent};
-use crate::kit::config::Limits;
+use crate::kit::config::{Limits, Profile};
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse_at};
-use crate::kit::http::limits::check_text;
+use crate::kit::http::limits::{check_names, check_text};
 use crate::tokens::Reuse;
-
-/// The shapes of claims that a client may ask for.
-const TOKEN_PROFILES: [&str; 3] = ["zeroid", "rfc8693", "shark"];
 
 /// The client with its lists in the form in which they are stored, or why it can't be.
 pub fn check(mut client: Client, limits: &Limits) -> Result<Client> {
@@ -24,9 +21,12 @@ pub fn check(mut client: Client, limits: &Limits) -> Result<Client> {
     client.jwks = client.jwks.as_ref().map(jwks::public).transpose()?.flatten();
     client.token_profile = client.token_profile.filter(|profile| !profile.is_empty());
     let bad = |why: String, at: &'static str| Err(refuse_at(Kind::InvalidRequest, why, at, ""));
-    if client.token_profile.as_deref().is_some_and(|profile| !TOKEN_PROFILES.contains(&profile)) {
-        return bad(format!("token_profile is one of {}", TOKEN_PROFILES.join(", ")), "body.token_profile");
+    if client.token_profile.as_deref().is_some_and(|profile| Profile::of(profile).is_none()) {
+        let known = Profile::ALL.map(Profile::as_str).join(", ");
+        return bad(format!("token_profile is one of {known}"), "body.token_profile");
     }
+    check_names(&client.allowed_audiences, "body.allowed_audiences", limits)?;
+    check_names(&client.resources, "body.resources", limits)?;
     for (ttl, at) in [
         (client.access_token_ttl, "body.access_token_ttl"),
         (client.refresh_token_ttl, "body.refresh_token_ttl"),

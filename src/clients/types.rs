@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
@@ -15,9 +16,10 @@ use crate::kit::secret::{self, SecretHash};
 use crate::tokens::Reuse;
 
 /// Whether a client can keep a secret (RFC 6749 section 2.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = OAuthClientType)]
 pub enum ClientType {
     /// It can't, and does not authenticate.
     Public,
@@ -26,9 +28,10 @@ pub enum ClientType {
 }
 
 /// The one way in which a client authenticates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = OAuthClientAuthMethod)]
 pub enum AuthMethod {
     /// A secret in the `Authorization` header.
     ClientSecretBasic,
@@ -84,7 +87,8 @@ impl fmt::Debug for Secrets {
 }
 
 /// A client. No member is ever null on the wire: programs refuse that.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = OAuthClientMembers)]
 pub struct Client {
     /// The row's id, by which it is administered.
     pub id: Uuid,
@@ -107,6 +111,7 @@ pub struct Client {
     pub secrets: Secrets,
     /// Its public keys, as a JWK set.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object)]
     pub jwks: Option<Value>,
     /// Short names of the grants it may use.
     pub grant_types: Vec<String>,
@@ -118,6 +123,10 @@ pub struct Client {
     pub access_token_ttl: i32,
     /// How long its refresh tokens live, in seconds; 0 leaves that to the server.
     pub refresh_token_ttl: i32,
+    /// For whom its tokens may be meant; nothing means anybody.
+    pub allowed_audiences: Vec<String>,
+    /// By which names it is itself what tokens are meant for, beside its `client_id`.
+    pub resources: Vec<String>,
     /// What becomes of a refresh token that comes again.
     pub refresh_token_reuse: Reuse,
     /// The shape of its tokens' claims, where it is not the server's.
@@ -135,6 +144,7 @@ pub struct Client {
     /// Whom to ask about it.
     pub contacts: Vec<String>,
     /// Anything else; never in a token.
+    #[schema(value_type = Object)]
     pub metadata: Value,
     /// An inactive one does not authenticate.
     pub is_active: bool,
@@ -148,9 +158,11 @@ pub struct Client {
     pub created_by: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }
 
@@ -181,6 +193,8 @@ impl FromRow<'_, PgRow> for Client {
             redirect_uris: row.try_get("redirect_uris")?,
             access_token_ttl: row.try_get("access_token_ttl")?,
             refresh_token_ttl: row.try_get("refresh_token_ttl")?,
+            allowed_audiences: row.try_get("allowed_audiences")?,
+            resources: row.try_get("resources")?,
             refresh_token_reuse: row.try_get("refresh_token_reuse")?,
             token_profile: row.try_get("token_profile")?,
             identity_id: row.try_get("client_identity_id")?,

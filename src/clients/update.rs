@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Client;
@@ -11,8 +12,9 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 
 /// The members of a PATCH.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = OAuthClientPatch)]
 pub struct ClientPatch {
     /// What people call it.
     pub name: Option<String>,
@@ -32,6 +34,10 @@ pub struct ClientPatch {
     pub refresh_token_reuse: Option<String>,
     /// Its public keys; a set without keys takes them away.
     pub jwks: Option<Value>,
+    /// For whom its tokens may be meant; an empty list lifts the limit.
+    pub allowed_audiences: Option<Vec<String>>,
+    /// By which names it is itself what tokens are meant for.
+    pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
     /// Whether it may authenticate. One that may not loses its tokens for good.
@@ -53,6 +59,8 @@ impl ClientPatch {
             ("refresh_token_ttl", self.refresh_token_ttl.is_some()),
             ("refresh_token_reuse", self.refresh_token_reuse.is_some()),
             ("jwks", self.jwks.is_some()),
+            ("allowed_audiences", self.allowed_audiences.is_some()),
+            ("resources", self.resources.is_some()),
             ("token_profile", self.token_profile.is_some()),
             ("is_active", self.is_active.is_some()),
             ("metadata", self.metadata.is_some()),
@@ -66,6 +74,7 @@ impl ClientPatch {
         self.grant_types.is_some()
             || self.scopes.is_some()
             || self.redirect_uris.is_some()
+            || self.allowed_audiences.is_some()
             || self.jwks.is_some()
             || self.is_active == Some(true)
     }
@@ -82,6 +91,8 @@ impl ClientPatch {
             refresh_token_ttl: self.refresh_token_ttl.unwrap_or(client.refresh_token_ttl),
             refresh_token_reuse: reuse.unwrap_or(client.refresh_token_reuse),
             jwks: self.jwks.or(client.jwks),
+            allowed_audiences: self.allowed_audiences.unwrap_or(client.allowed_audiences),
+            resources: self.resources.unwrap_or(client.resources),
             token_profile: self.token_profile.or(client.token_profile),
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
@@ -32,7 +33,8 @@ pub(super) struct Link {
 }
 
 /// An identity in a chain. A client that has none, or one that is gone, is no node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = DelegationNode)]
 pub struct Node {
     /// A UUID of version 7.
     pub id: String,
@@ -49,7 +51,8 @@ pub struct Node {
 }
 
 /// A credential as a step from its parent's holder to its own. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DelegationEdge)]
 pub struct Edge {
     /// The credential.
     pub jti: Uuid,
@@ -63,9 +66,11 @@ pub struct Edge {
     pub mission_id: Uuid,
     /// When it was issued.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub issued_at: Time,
     /// When it ends.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub expires_at: Time,
     /// Short name of the grant.
     pub grant_type: String,
@@ -81,6 +86,7 @@ pub struct Edge {
     pub is_revoked: bool,
     /// When it was revoked, where that is known.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
     /// Why, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +94,8 @@ pub struct Edge {
 }
 
 /// A chain from the root to the credential that was asked for, or the trees of a graph, each root first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = DelegationLineage)]
 pub struct Lineage {
     /// Each identity once.
     pub nodes: Vec<Node>,
@@ -97,7 +104,8 @@ pub struct Lineage {
 }
 
 /// The trees that touch an identity.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = DelegationGraph)]
 pub struct Graph {
     /// The identity that was asked for.
     pub focal_id: Uuid,
@@ -109,15 +117,18 @@ pub struct Graph {
 }
 
 /// What happened in one tree within the time that was asked for.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = DelegationChain)]
 pub struct Chain {
     /// The tree's mission.
     pub chain_id: Uuid,
     /// When the first of the credentials was issued.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub started_at: Time,
     /// When the last one was.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub last_activity_at: Time,
     /// How many there are.
     pub credential_count: i64,

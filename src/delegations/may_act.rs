@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store::{self, MayActFilter};
@@ -18,7 +19,7 @@ use crate::tenancy;
 const MOST_HOPS: i64 = 64;
 
 /// A grant: its actor may act for its principal. A row, an answer, and what the token path reads as JSON.
-#[derive(Clone, Debug, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema, sqlx::FromRow)]
 pub struct MayAct {
     /// A UUID of version 7.
     pub id: Uuid,
@@ -32,15 +33,18 @@ pub struct MayAct {
     pub scopes: Vec<String>,
     /// When it ends, if ever.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<Time>,
     /// When it was taken back.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
     /// Who made it, "" if unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_by: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
 }
 
@@ -93,7 +97,7 @@ pub fn authorize<'a>(grants: &'a [MayAct], question: &Question<'_>) -> Result<&'
 }
 
 /// A grant to be made. Members it does not know are ignored.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct NewMayAct {
     /// The actor.
     #[serde(default)]

@@ -10,6 +10,7 @@ use axum::routing::{delete, get};
 use serde::Serialize;
 use serde_json::json;
 use time::Duration;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{Chain, Graph, Lineage, MayAct, MayActFilter, NewMayAct};
@@ -40,17 +41,33 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/admin/may-act/{id}", delete(revoke))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(by_jti, graph, chains, list, create, revoke))]
+pub struct Api;
+
+/// Trees in which something was issued.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DelegationChainList)]
 struct ChainList {
+    /// The latest activity first.
     chains: Vec<Chain>,
 }
 
-#[derive(Debug, Serialize)]
+/// A page of may-act grants.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MayActList)]
 struct GrantList {
+    /// Those of the page.
     grants: Vec<MayAct>,
+    /// How many match in all.
     total: i64,
 }
 
+/// Shows the chain of a credential, from the root to it.
+#[utoipa::path(get, path = "/delegations/by-jti/{jti}",
+    params(("jti" = Uuid, Path, description = "The jti of the credential, in lower case.")),
+    responses((status = 200, body = Lineage)), security(("admin" = [])))]
 async fn by_jti(
     admin: Admin<AnyCredential>,
     path: Result<Path<String>, PathRejection>,
@@ -68,6 +85,13 @@ fn canonical(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
 }
 
+/// Shows the trees in which an identity holds a credential.
+#[utoipa::path(get, path = "/delegations/graph",
+    params(
+        ("identity_id" = Uuid, Query, description = "The identity."),
+        ("depth" = Option<i32>, Query, minimum = 1, maximum = 10, description = "How many generations below the root; 10 when absent."),
+    ),
+    responses((status = 200, body = Graph)), security(("admin" = ["nhi:manage"])))]
 async fn graph(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<Graph>, Problem> {
     let identity_id =
         query.one("identity_id")?.and_then(|text| Uuid::try_parse(text).ok()).ok_or_else(|| {
@@ -79,6 +103,14 @@ async fn graph(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Jso
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Lists the trees in which something was issued lately.
+#[utoipa::path(get, path = "/delegations/chains",
+    params(
+        ("since" = Option<OffsetDateTime>, Query, description = "From this moment; 30 days before until when absent."),
+        ("until" = Option<OffsetDateTime>, Query, description = "To this moment; now when absent."),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "How many at the most; 50 when absent."),
+    ),
+    responses((status = 200, body = ChainList)), security(("admin" = ["nhi:manage"])))]
 async fn chains(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<ChainList>, Problem> {
     let (since, until) = (moment(&query, "since")?, moment(&query, "until")?);
     let limit = number(&query, "limit", 50, 1..=500)?;
@@ -97,6 +129,16 @@ fn moment(query: &Query, name: &'static str) -> Result<Option<Time>> {
     query.one(name)?.map(|text| timestamp::parse(text).ok_or_else(|| malformed(text))).transpose()
 }
 
+/// Lists may-act grants, newest first.
+#[utoipa::path(get, path = "/admin/may-act",
+    params(
+        ("from_id" = Option<String>, Query, description = "Only of this actor."),
+        ("to_id" = Option<String>, Query, description = "Only for this principal."),
+        ("include_revoked" = Option<bool>, Query, description = "Also show those that were taken back."),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000, description = "How many at the most; 1000 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+    ),
+    responses((status = 200, body = GrantList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<GrantList>, Problem> {
     let filter = MayActFilter {
         from_id: query.one("from_id")?.map(str::to_owned),
@@ -110,6 +152,9 @@ async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json
     Ok(axum::Json(GrantList { grants, total }))
 }
 
+/// Lets an actor act for a principal.
+#[utoipa::path(post, path = "/admin/may-act",
+    request_body = NewMayAct, responses((status = 201, body = MayAct)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -125,6 +170,9 @@ async fn create(
     Ok((StatusCode::CREATED, axum::Json(work.finish(event, result).await?)))
 }
 
+/// Takes a grant back. What was exchanged by it lives out its time.
+#[utoipa::path(delete, path = "/admin/may-act/{id}",
+    responses((status = 200, body = MayAct)), security(("admin" = ["nhi:manage"])))]
 async fn revoke(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<MayAct>, Problem> {
     let mut work = admin.begin().await?;
     let result = delegations::revoke(&mut work.cx, id).await;

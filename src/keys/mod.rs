@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 pub use master::{add as add_master_key, create as create_master_key, load as load_master_key};
 pub use rewrap::rewrap;
-pub use ring::{Ring, SigningKey, State, thumbprint};
+pub use ring::{Ring, SigningKey, State, Typ, thumbprint};
 pub use rotation::{revoke, rotate};
 
 use crate::kit::clock::Time;

@@ -30,11 +30,37 @@ pub enum State {
     Revoked,
 }
 
+/// What a JWT that we sign says it is, so that none passes for another (RFC 8725 section 3.11).
+#[derive(Clone, Copy, Debug)]
+pub enum Typ {
+    /// An access token as most clients know it.
+    Jwt,
+    /// An access token of RFC 9068.
+    AccessToken,
+    /// An answer of introspection (RFC 9701 section 5).
+    Introspection,
+}
+
+impl Typ {
+    /// Every type, in the order of declaration.
+    const ALL: [Self; 3] = [Self::Jwt, Self::AccessToken, Self::Introspection];
+
+    /// As it stands in the header.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "JWT",
+            Self::AccessToken => "at+jwt",
+            Self::Introspection => "token-introspection+jwt",
+        }
+    }
+}
+
 /// A key that can sign, parsed once.
 #[derive(Debug)]
 pub struct SigningKey {
     kid: String,
-    header: String,
+    /// The encoded header of each type.
+    headers: [String; 3],
     pair: EcdsaKeyPair,
     activate_at: Time,
 }
@@ -46,9 +72,9 @@ impl SigningKey {
     }
 
     /// Signs claims as a compact JWS (RFC 7515 section 7.1) with ES256.
-    pub fn sign(&self, claims: &impl Serialize) -> Result<String> {
+    pub fn sign(&self, typ: Typ, claims: &impl Serialize) -> Result<String> {
         let mut token = String::with_capacity(1536);
-        token.push_str(&self.header);
+        token.push_str(&self.headers[typ as usize]);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims)?, &mut token);
         let signature = self
@@ -140,13 +166,11 @@ fn open(key: &StoredKey, master: &MasterKeys) -> Result<SigningKey> {
     let private = master.open(&context(&key.kid), &key.sealed_private)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &private)
         .map_err(|_| anyhow::anyhow!("signing key {} can't be parsed", key.kid))?;
-    let header = json!({ "alg": key.algorithm, "kid": key.kid, "typ": "JWT" }).to_string();
-    Ok(SigningKey {
-        kid: key.kid.clone(),
-        header: URL_SAFE_NO_PAD.encode(header),
-        pair,
-        activate_at: key.activate_at,
-    })
+    let header = |typ: Typ| {
+        let header = json!({ "alg": key.algorithm, "kid": key.kid, "typ": typ.as_str() }).to_string();
+        URL_SAFE_NO_PAD.encode(header)
+    };
+    Ok(SigningKey { kid: key.kid.clone(), headers: Typ::ALL.map(header), pair, activate_at: key.activate_at })
 }
 
 /// Makes a new P-256 key that starts to sign at `activate_at`.

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use utoipa::{OpenApi, ToSchema};
 
 use crate::kit::app::App;
 
@@ -15,6 +16,42 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/.well-known/jwks.json", get(jwks))
 }
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(jwks))]
+pub struct Api;
+
+/// The keys that sign, or have signed, tokens that may still live (RFC 7517 section 5). The ring makes it as text.
+#[derive(Debug, ToSchema)]
+pub struct JwkSet {
+    /// The keys.
+    pub keys: Vec<Jwk>,
+}
+
+/// A public key of P-256.
+#[derive(Debug, ToSchema)]
+pub struct Jwk {
+    /// `EC`.
+    pub kty: String,
+    /// `P-256`.
+    pub crv: String,
+    /// The one coordinate of its point.
+    pub x: String,
+    /// The other.
+    pub y: String,
+    /// `ES256`.
+    pub alg: String,
+    /// `sig`.
+    #[schema(rename = "use")]
+    pub usage: String,
+    /// By which tokens name it.
+    pub kid: String,
+}
+
+/// Shows the public keys.
+#[utoipa::path(get, path = "/.well-known/jwks.json",
+    params(("If-None-Match" = Option<String>, Header, description = "The ETag of a copy that the caller has.")),
+    responses((status = 200, body = JwkSet), (status = 304, description = "The copy is current.")), security(()))]
 async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let ring = app.keys.ring();
     let (body, etag) = ring.jwks();

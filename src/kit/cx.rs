@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 use sqlx::{Postgres, Transaction};
+use utoipa::ToSchema;
 
 use super::clock::Time;
 
 /// The pair every row belongs to. Both parts are segments of a SPIFFE path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Tenant {
     /// The customer.
     pub account_id: String,

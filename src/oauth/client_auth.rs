@@ -54,7 +54,11 @@ impl Authenticated {
         let holder = self.holding.as_ref().map(|holding| holding.holder.identity_id);
         let owns = found.oauth_client_id == Some(self.client.id)
             || (self.proven && found.identity_id.is_some() && found.identity_id == holder);
-        let named = |audience: &String| audience == issuer || *audience == self.client.client_id;
+        let named = |audience: &String| {
+            audience == issuer
+                || *audience == self.client.client_id
+                || self.client.resources.contains(audience)
+        };
         owns || (self.proven && found.audience.iter().any(named))
     }
 
@@ -140,7 +144,9 @@ fn presented(basic: Option<(String, Secret)>, params: &Params) -> Result<Option<
     let (id, password) = (params.get("client_id"), params.get("client_secret"));
     let assertion = params.get("client_assertion");
     let ways = [basic.is_some(), password.is_some(), assertion.is_some()];
-    if ways.into_iter().filter(|way| *way).count() > 1 || (basic.is_some() && id.is_some()) {
+    // A client_id beside Basic names and proves nothing: pushed requests must have one (RFC 9126 section 2.1).
+    let another = basic.as_ref().is_some_and(|(own, _)| id.is_some_and(|id| id != own));
+    if ways.into_iter().filter(|way| *way).count() > 1 || another {
         return Err(refuse(Kind::InvalidRequest, "the client authenticates in two ways at once; use one"));
     }
     if let Some((id, password)) = basic {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client_auth::tries_basic;
 use crate::kit::error::{Error, Kind};
@@ -38,9 +39,13 @@ impl OauthError {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// The body of an error (RFC 6749 section 5.2).
+#[derive(Serialize, ToSchema)]
+#[schema(as = OAuthError)]
+pub struct Body<'a> {
+    /// The code.
     error: &'static str,
+    /// What is wrong, and what to do.
     error_description: &'a str,
 }
 

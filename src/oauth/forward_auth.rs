@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::error::OauthError;
 use crate::kit::app::App;
@@ -21,7 +23,25 @@ const FORWARDED: [(&str, HeaderName); 6] = [
     ("external_id", HeaderName::from_static("x-zeroid-external-id")),
 ];
 
+/// That the bearer may pass.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Passed {
+    /// Always true.
+    active: bool,
+}
+
+/// That he may not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotPassed {
+    /// `missing_token`, `invalid_authorization_header` or `invalid_token`.
+    error: &'static str,
+}
+
+/// Tells a proxy whether the bearer of a request may pass.
+///
 /// 200 with the identity's headers while the token stands, else 401.
+#[utoipa::path(get, path = "/oauth2/token/verify",
+    responses((status = 200, body = Passed), (status = 401, body = NotPassed)), security(("token" = [])))]
 pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, OauthError> {
     let token = match presented(&headers) {
         Ok(token) => token,
@@ -31,7 +51,7 @@ pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<R
     let Some(claims) = found.and_then(|_| claims_of(token)) else {
         return Ok(refusal(&app, "invalid_token"));
     };
-    Ok((identity(&claims), axum::Json(json!({ "active": true }))).into_response())
+    Ok((identity(&claims), axum::Json(Passed { active: true })).into_response())
 }
 
 fn presented(headers: &HeaderMap) -> Result<&str, &'static str> {
@@ -75,6 +95,6 @@ fn refusal(app: &App, error: &'static str) -> Response {
         }
         _ => named("invalid_token", "the token is unknown, expired or revoked"),
     };
-    let body = axum::Json(json!({ "error": error }));
+    let body = axum::Json(NotPassed { error });
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()
 }

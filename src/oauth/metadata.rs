@@ -5,28 +5,45 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::token::GRANTS;
 use crate::kit::app::App;
 
 /// Authorization server metadata (RFC 8414 section 2).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AuthorizationServerMetadata)]
 pub struct ServerMetadata {
+    /// As it stands in `iss` of every token.
     issuer: String,
+    /// Where tokens are had.
     token_endpoint: String,
+    /// Where the public keys are.
     jwks_uri: String,
+    /// The grants that work.
     grant_types_supported: Vec<&'static str>,
     /// Required, also while there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
+    /// How clients authenticate.
     token_endpoint_auth_methods_supported: [&'static str; 4],
+    /// How they may sign assertions.
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// Where tokens are looked at.
     introspection_endpoint: String,
+    /// How clients authenticate there.
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
+    /// How they may sign assertions there.
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// How a signed answer of introspection is signed.
+    introspection_signing_alg_values_supported: [&'static str; 1],
+    /// Where tokens are revoked.
     revocation_endpoint: String,
+    /// How clients authenticate there.
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    /// How they may sign assertions there.
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    /// What tokens are for by themselves.
+    protected_resources: [String; 1],
 }
 
 /// How clients authenticate; a public one names itself only.
@@ -35,7 +52,12 @@ const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "privat
 /// How a client may sign its assertions.
 const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
-/// Needs no database.
+/// How we sign.
+const SIGNED: &str = "ES256";
+
+/// Describes the authorization server (RFC 8414).
+#[utoipa::path(get, path = "/.well-known/oauth-authorization-server",
+    responses((status = 200, body = ServerMetadata)), security(()))]
 pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMetadata> {
     let issuer = app.config.issuer();
     Json(ServerMetadata {
@@ -49,21 +71,52 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
         introspection_endpoint_auth_methods_supported: METHODS,
         introspection_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        introspection_signing_alg_values_supported: [SIGNED],
         revocation_endpoint: format!("{issuer}/oauth2/token/revoke"),
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
+        protected_resources: [issuer.to_owned()],
     })
 }
 
-/// Protected resource metadata (RFC 9728 section 2): our own admin API is a resource of our own tokens.
-pub async fn protected_resource(State(app): State<Arc<App>>) -> Json<Value> {
+/// The same where clients of OpenID Connect look for it.
+#[utoipa::path(get, path = "/.well-known/openid-configuration",
+    responses((status = 200, body = ServerMetadata)), security(()))]
+pub async fn openid_configuration(app: State<Arc<App>>) -> Json<ServerMetadata> {
+    authorization_server(app).await
+}
+
+/// Protected resource metadata (RFC 9728 section 2).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProtectedResourceMetadata)]
+pub struct ResourceMetadata {
+    /// The resource: this server.
+    resource: String,
+    /// What people call it.
+    resource_name: String,
+    /// Who issues tokens for it.
+    authorization_servers: [String; 1],
+    /// Where the public keys are.
+    jwks_uri: String,
+    /// How tokens are presented.
+    bearer_methods_supported: [&'static str; 1],
+    /// Whether tokens must be bound to a key.
+    dpop_bound_access_tokens_required: bool,
+}
+
+/// Describes the admin API as a protected resource (RFC 9728).
+///
+/// Our own admin API is a resource of our own tokens.
+#[utoipa::path(get, path = "/.well-known/oauth-protected-resource",
+    responses((status = 200, body = ResourceMetadata)), security(()))]
+pub async fn protected_resource(State(app): State<Arc<App>>) -> Json<ResourceMetadata> {
     let issuer = app.config.issuer();
-    Json(json!({
-        "resource": issuer,
-        "resource_name": app.config.service_name,
-        "authorization_servers": [issuer],
-        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "bearer_methods_supported": ["header"],
-        "dpop_bound_access_tokens_required": false,
-    }))
+    Json(ResourceMetadata {
+        resource: issuer.to_owned(),
+        resource_name: app.config.service_name.clone(),
+        authorization_servers: [issuer.to_owned()],
+        jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+        bearer_methods_supported: ["header"],
+        dpop_bound_access_tokens_required: false,
+    })
 }

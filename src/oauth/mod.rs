@@ -1,4 +1,5 @@
 //! OAuth 2: the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
+mod audience;
 mod client_auth;
 mod error;
 mod forward_auth;
@@ -6,6 +7,7 @@ mod grants;
 mod introspect;
 mod metadata;
 mod params;
+mod requests;
 mod revoke;
 mod token;
 
@@ -14,9 +16,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use utoipa::OpenApi;
+
 use crate::kit::app::App;
 
-pub use error::OauthError;
+pub use error::{Body as ErrorBody, OauthError};
+pub use requests::{ClientParameters, PresentedToken, TokenRequest};
 
 /// Everything under `/oauth2`, and the documents that describe it.
 pub fn routes() -> Router<Arc<App>> {
@@ -26,6 +31,19 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/oauth2/token/revoke", post(revoke::revoke))
         .route("/oauth2/token/verify", get(forward_auth::verify))
         .route("/.well-known/oauth-authorization-server", get(metadata::authorization_server))
-        .route("/.well-known/openid-configuration", get(metadata::authorization_server))
+        .route("/.well-known/openid-configuration", get(metadata::openid_configuration))
         .route("/.well-known/oauth-protected-resource", get(metadata::protected_resource))
 }
+
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(
+    token::token,
+    introspect::introspect,
+    revoke::revoke,
+    forward_auth::verify,
+    metadata::authorization_server,
+    metadata::openid_configuration,
+    metadata::protected_resource
+))]
+pub struct Api;

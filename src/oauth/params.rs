@@ -15,12 +15,17 @@ use crate::kit::http::limits::read_body;
 
 /// Parameters by name. An empty value counts as absent (RFC 6749 section 3.2), an unknown one is ignored.
 /// `Debug` is left out: the values hold secrets.
-pub struct Params(BTreeMap<String, String>);
+pub struct Params(BTreeMap<String, Vec<String>>);
 
 impl Params {
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.all(name).next()
+    }
+
+    /// Every value of a parameter that may be repeated, in the order in which they came.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
     /// The value of a parameter that must be there.
@@ -29,7 +34,7 @@ impl Params {
     }
 
     fn from_form(text: &[u8], limits: &Limits) -> Result<Self> {
-        let mut params = BTreeMap::new();
+        let mut params: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let raw = std::str::from_utf8(text).map_err(|_| not_text())?;
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
             // The decoder puts the replacement character where the bytes were no UTF-8.
@@ -37,9 +42,12 @@ impl Params {
                 return Err(not_text());
             }
             check_length(&value, limits)?;
-            if params.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+            let repeats = REPEATED.contains(&name.as_ref());
+            let values = params.entry(name.into_owned()).or_default();
+            if !values.is_empty() && !repeats {
                 return Err(refuse(Kind::InvalidRequest, "a parameter stands more than once"));
             }
+            values.push(value.into_owned());
         }
         Ok(Self::without_empty(params))
     }
@@ -58,7 +66,10 @@ impl Params {
             match value {
                 Value::String(text) => {
                     check_length(&text, limits)?;
-                    params.insert(name, text);
+                    params.insert(name, vec![text]);
+                }
+                Value::Array(texts) if REPEATED.contains(&name.as_str()) => {
+                    params.insert(name, strings(texts, limits)?);
                 }
                 Value::Null => {}
                 _ if KNOWN.contains(&name.as_str()) => {
@@ -73,11 +84,16 @@ impl Params {
         Ok(Self::without_empty(params))
     }
 
-    fn without_empty(mut params: BTreeMap<String, String>) -> Self {
-        params.retain(|_, value| !value.is_empty());
+    fn without_empty(mut params: BTreeMap<String, Vec<String>>) -> Self {
+        for values in params.values_mut() {
+            values.retain(|value| !value.is_empty());
+        }
         Self(params)
     }
 }
+
+/// The parameters that may be repeated (RFC 8707 section 2, RFC 8693 section 2.1); in JSON each may be a list.
+const REPEATED: [&str; 2] = ["audience", "resource"];
 
 /// The parameters that some endpoint reads.
 const KNOWN: [&str; 21] = [
@@ -132,6 +148,14 @@ fn check_length(value: &str, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
+fn strings(values: Vec<Value>, limits: &Limits) -> Result<Vec<String>> {
+    let text = |value| match value {
+        Value::String(text) => check_length(&text, limits).map(|()| text),
+        _ => Err(refuse(Kind::InvalidRequest, "resource and audience hold strings only")),
+    };
+    values.into_iter().map(text).collect()
+}
+
 fn not_text() -> crate::kit::error::Error {
     refuse(Kind::InvalidRequest, "the body is not UTF-8 text or holds the NUL character")
 }
@@ -152,6 +176,9 @@ mod tests {
         for bad in ["a=1&a=1", "a=&a=1", "a=%ff", "a=%00"] {
             assert!(form(bad).is_err(), "{bad}");
         }
+        let params = form("resource=a&audience=c&resource=&resource=b").ok().unwrap();
+        assert_eq!(params.all("resource").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!((params.all("audience").count(), params.all("x").count()), (1, 0));
         assert!(Params::from_form(b"a=\xff", &limits).is_err());
     }
 
@@ -160,7 +187,12 @@ mod tests {
         let limits = Limits::default();
         let json = |text: &str| Params::from_json(text.as_bytes(), &limits);
         assert!(json(r#"{"grant_type":"api_key","extra":{"a":1},"scope":null}"#).is_ok());
-        for bad in [r#"{"grant_type":1}"#, r#"{"api_key":["x"]}"#, "[]", "1", "", r#"{"a":1"#] {
+        let listed = json(r#"{"resource":["a","b"],"audience":"c"}"#).ok().unwrap();
+        assert_eq!((listed.all("resource").count(), listed.get("audience")), (2, Some("c")));
+        let bad = [r#"{"grant_type":1}"#, r#"{"api_key":["x"]}"#, "[]", "1", "", r#"{"a":1"#];
+        for bad in
+            bad.into_iter().chain([r#"{"resource":[1]}"#, r#"{"audience":[null]}"#, r#"{"resource":{}}"#])
+        {
             assert!(json(bad).is_err(), "{bad}");
         }
     }

@@ -4,28 +4,44 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client_auth::{Authenticated, inspector};
 use super::error::OauthError;
 use super::params::Params;
+use super::requests::PresentedToken;
 use crate::access::origin;
 use crate::kit::app::App;
 use crate::kit::cx::{Authority, Caller, Cx, Tenant};
 use crate::kit::error::{Error, Result};
-use crate::tokens::{self, Anchor, DryRun, Found, refresh};
+use crate::tokens::{self, Anchor, Found, Tried, refresh};
 
 /// The reason that stands with what is ended here.
 const REASON: &str = "oauth2_revocation";
 
+/// That a token is dead.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TokenRevoked {
+    /// Always true.
+    revoked: bool,
+}
+
+/// Ends a token with everything below it; a refresh token with its whole family.
+///
 /// Always 200 once the client is accepted, also for a token that is unknown or dead (section 2.2). With `dry_run=true` it
 /// answers what would end, and nothing does.
+#[utoipa::path(post, path = "/oauth2/token/revoke",
+    request_body(content(
+        (PresentedToken = "application/x-www-form-urlencoded"),
+        (PresentedToken = "application/json"),
+    )),
+    responses((status = 200, body = Tried<TokenRevoked>)), security((), ("client" = [])))]
 pub async fn revoke(
     State(app): State<Arc<App>>,
     parts: Parts,
     params: Params,
-) -> Result<Response, OauthError> {
+) -> Result<axum::Json<Tried<TokenRevoked>>, OauthError> {
     let (from, now) = (origin(&parts), app.clock.now());
     let inspector = inspector(&app, &parts.headers, &params, &from, now).await?;
     let token = params.required("token")?;
@@ -46,9 +62,9 @@ pub async fn revoke(
         done.map_err(Error::from)?;
     }
     if dry_run {
-        return Ok(axum::Json(DryRun::of(ended)).into_response());
+        return Ok(axum::Json(Tried::not(ended)));
     }
-    Ok(axum::Json(json!({ "revoked": true })).into_response())
+    Ok(axum::Json(Tried::Done(TokenRevoked { revoked: true })))
 }
 
 /// What a token's revocation is a mark on, if whoever asks may end it. An access token takes along what hangs below it; a

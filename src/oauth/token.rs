@@ -13,6 +13,7 @@ use super::grants::{
     Denial, Principal, Request, api_key, client_credentials, jwt_bearer, refresh_token, token_exchange,
 };
 use super::params::Params;
+use super::requests::TokenRequest;
 use crate::access::origin;
 use crate::access::scope::Scopes;
 use crate::audit::{Entry, Event};
@@ -27,6 +28,12 @@ use crate::tokens::refresh::{REFRESH_TOKEN, refuse_reuse};
 use crate::tokens::{AccessToken, ClientStamp, Grant, Issued, issue};
 
 /// Exchanges a grant for a token.
+#[utoipa::path(post, path = "/oauth2/token",
+    request_body(content(
+        (TokenRequest = "application/x-www-form-urlencoded"),
+        (TokenRequest = "application/json"),
+    )),
+    responses((status = 200, body = AccessToken)), security((), ("client" = [])))]
 pub async fn token(
     State(app): State<Arc<App>>,
     parts: Parts,

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{DEFAULT, Policy, grant_type, store};
@@ -29,7 +30,7 @@ const LONGEST_NAME: usize = 255;
 const ATTESTATIONS: [&str; 4] = ["", "software", "platform", "hardware"];
 
 /// A policy as the API shows it. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct CredentialPolicy {
     /// Its id and all that it allows.
     #[serde(flatten)]
@@ -49,15 +50,18 @@ pub struct CredentialPolicy {
     pub source_key: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }
 
 /// The members of a POST or PATCH. What is absent or null keeps its value; for a new policy that is the default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = CredentialPolicyMembers)]
 pub struct Members {
     /// Not empty for a new policy; an empty one keeps the name.
     pub name: Option<String>,

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::access::scope::{Ceiling, Scopes};
@@ -27,7 +28,8 @@ use crate::kit::ids;
 pub const DEFAULT: &str = "default";
 
 /// A policy, as every issuance under it reads it.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
+#[schema(as = CredentialPolicyRules)]
 pub struct Policy {
     /// Its id.
     pub id: Uuid,
@@ -37,6 +39,7 @@ pub struct Policy {
     pub allowed_grant_types: Vec<String>,
     /// `None` does not restrict; the API shows that as an empty list.
     #[serde(serialize_with = "or_empty")]
+    #[schema(value_type = Vec<String>)]
     pub allowed_scopes: Option<Vec<String>>,
     /// The least trust, "" for any.
     pub required_trust_level: String,
@@ -48,6 +51,7 @@ pub struct Policy {
     pub is_active: bool,
     /// An expired policy denies everything under it.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub expires_at: Option<Time>,
 }
 

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{CredentialPolicy, Members};
 use crate::access::{Admin, ManageIdentities};
@@ -30,12 +31,25 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/credential-policies/{id}", get(read).patch(update).delete(delete))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, list, read, update, delete))]
+pub struct Api;
+
+/// Every policy of the tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CredentialPolicyList)]
 struct PolicyList {
+    /// The newest first.
     credential_policies: Vec<CredentialPolicy>,
+    /// How many there are.
     total: usize,
 }
 
+/// Makes a policy, or finds the one that the same source made under the same key.
+#[utoipa::path(post, path = "/credential-policies",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = Members, responses((status = 201, body = CredentialPolicy)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -66,6 +80,9 @@ async fn create(
     work.finish(event, answer).await
 }
 
+/// Lists policies, newest first.
+#[utoipa::path(get, path = "/credential-policies",
+    responses((status = 200, body = PolicyList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<PolicyList>, Problem> {
     let mut work = admin.begin().await?;
     let credential_policies = policies::list(&mut work.cx).await?;
@@ -73,12 +90,18 @@ async fn list(admin: Admin<ManageIdentities>) -> Result<axum::Json<PolicyList>, 
     Ok(axum::Json(work.read(Ok(PolicyList { credential_policies, total })).await?))
 }
 
+/// Shows a policy.
+#[utoipa::path(get, path = "/credential-policies/{id}",
+    responses((status = 200, body = CredentialPolicy)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<CredentialPolicy>, Problem> {
     let mut work = admin.begin().await?;
     let result = policies::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Changes a policy, for all that is under it. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/credential-policies/{id}",
+    request_body = Members, responses((status = 200, body = CredentialPolicy)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -97,6 +120,9 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Deletes a policy, when nothing is under it.
+#[utoipa::path(delete, path = "/credential-policies/{id}",
+    responses((status = 204)), security(("admin" = ["nhi:manage"])))]
 async fn delete(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<StatusCode, Problem> {
     let mut work = admin.begin().await?;
     let result = policies::delete(&mut work.cx, id).await;

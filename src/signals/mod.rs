@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::agents;
@@ -26,7 +27,7 @@ use crate::kit::http::members;
 use crate::kit::ids;
 
 /// What was noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum SignalType {
@@ -57,9 +58,10 @@ impl FromStr for SignalType {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
+#[schema(as = SignalSeverity)]
 pub enum Severity {
     /// Good to know.
     #[default]
@@ -95,7 +97,7 @@ impl Severity {
 }
 
 /// A signal as the API shows it. No member is ever null.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Signal {
     /// A UUID of version 7.
     pub id: Uuid,
@@ -115,17 +117,20 @@ pub struct Signal {
     /// Who noticed.
     pub source: String,
     /// Facts.
+    #[schema(value_type = Object)]
     pub payload: Value,
     /// When it came.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it had its effect; absent while it has none.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub processed_at: Option<Time>,
 }
 
 /// A signal from outside.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewSignal {
     /// What was noticed.
     pub signal_type: String,

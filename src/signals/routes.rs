@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{Filter, NewSignal, Signal, stream};
@@ -34,12 +35,24 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/signals/stream", get(follow))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(ingest, list, follow))]
+pub struct Api;
+
+/// The newest signals.
+#[derive(Debug, Serialize, ToSchema)]
 struct SignalList {
+    /// The newest first.
     signals: Vec<Signal>,
+    /// How many are shown.
     total: usize,
 }
 
+/// Takes a signal, which may end tokens at once.
+#[utoipa::path(post, path = "/signals/ingest",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = NewSignal, responses((status = 201, body = Signal)), security(("admin" = ["nhi:manage"])))]
 async fn ingest(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -71,6 +84,14 @@ async fn ingest(
     work.finish(event, answer).await
 }
 
+/// Lists signals, newest first.
+#[utoipa::path(get, path = "/signals",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 500, description = "How many at the most; 50 when absent."),
+        ("mission_id" = Option<Uuid>, Query, description = "Only of this tree of credentials."),
+        ("identity_id" = Option<Uuid>, Query, description = "Only about this identity."),
+    ),
+    responses((status = 200, body = SignalList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<SignalList>, Problem> {
     let limit = number(&query, "limit", 50, 1..=500)?;
     let filter = Filter {
@@ -86,6 +107,10 @@ async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json
 /// What a browser sends of the last event that it saw.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
+/// Follows signals as server-sent events, without an end.
+#[utoipa::path(get, path = "/signals/stream",
+    params(("Last-Event-ID" = Option<Uuid>, Header, description = "The id of the signal after which to begin; now when absent.")),
+    responses((status = 200, body = String, content_type = "text/event-stream")), security(("admin" = ["nhi:manage"])))]
 async fn follow(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,

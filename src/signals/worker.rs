@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgListener;
 use time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use super::store;
 use crate::kit::app::App;
@@ -19,9 +20,8 @@ pub async fn forget(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Listens until the server is about to stop. Only a hint: streams look by themselves too, so what is missed here comes
-/// a little later.
-pub async fn listen(app: &App) -> Result<()> {
+/// Listens until the stop. Only a hint: streams look by themselves too, so what is missed here comes a little later.
+pub async fn listen(app: &App, stop: &CancellationToken) -> Result<()> {
     let listen = async {
         let mut listener = PgListener::connect_with(&app.db).await?;
         listener.listen("chancery_signals").await?;
@@ -30,5 +30,5 @@ pub async fn listen(app: &App) -> Result<()> {
         }
         Ok(())
     };
-    app.draining.run_until_cancelled(listen).await.unwrap_or(Ok(()))
+    stop.run_until_cancelled(listen).await.unwrap_or(Ok(()))
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row as _};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::issue::{ClientStamp, Grant, Issued, issue};
@@ -19,10 +20,11 @@ use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
+use crate::kit::http::limits::check_names;
 use crate::policies::{self, Policy};
 
 /// A credential to be issued. Members it does not know are ignored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewCredential {
     /// For whom.
     pub identity_id: Uuid,
@@ -96,6 +98,8 @@ pub struct Basis {
     pub client_scopes: Option<Vec<String>>,
     /// Which grants its client may use.
     pub client_grants: Option<Vec<String>>,
+    /// For whom its client's tokens may be meant; an empty list is no limit.
+    pub client_audiences: Option<Vec<String>>,
 }
 
 impl FromRow<'_, PgRow> for Basis {
@@ -107,6 +111,7 @@ impl FromRow<'_, PgRow> for Basis {
             key_policy: Policy::from_columns(row, "key_policy")?,
             client_scopes: row.try_get("client_scopes")?,
             client_grants: row.try_get("client_grants")?,
+            client_audiences: row.try_get("client_audiences")?,
         })
     }
 }
@@ -124,6 +129,19 @@ impl Basis {
             return Err(refuse(Kind::UnauthorizedClient, why));
         }
         Ok(())
+    }
+
+    /// The part of an audience that the client may address by now.
+    fn audience(&self, held: Vec<String>) -> Result<Vec<String>> {
+        let Some(limit) = self.client_audiences.as_ref().filter(|limit| !limit.is_empty()) else {
+            return Ok(held);
+        };
+        let left: Vec<String> = held.into_iter().filter(|name| limit.contains(name)).collect();
+        if left.is_empty() {
+            let why = "the client that obtained it may no longer address its audience";
+            return Err(refuse(Kind::InvalidTarget, why));
+        }
+        Ok(left)
     }
 
     fn of_key(&self) -> [Ceiling; 2] {
@@ -146,10 +164,10 @@ pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Gr
         refuse_at(Kind::InvalidRequest, "grant_type is not one of the grant types", "body.grant_type", "")
     })?;
     let root = Grant::root(app, grant_type, holding);
-    let audience = audience(app, new.audience)?;
+    check_names(&new.audience, "body.audience", &app.config.limits)?;
     let grant = Grant {
         scopes,
-        audience: if audience.is_empty() { root.audience.clone() } else { audience },
+        audience: if new.audience.is_empty() { root.audience.clone() } else { new.audience },
         ttl_seconds: ttl(new.ttl_seconds)?,
         may_act: new.may_act.filter(|value| !value.is_null()),
         ..root
@@ -203,7 +221,7 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
     let stamp = |id| ClientStamp { id, client_id: kept.client_id.clone(), epoch: kept.client_epoch };
     let grant = Grant {
         scopes,
-        audience: kept.audience,
+        audience: kept.basis.audience(kept.audience)?,
         ttl_seconds: u32::try_from(kept.ttl_seconds).ok(),
         key_policy: kept.basis.key_policy,
         not_after: kept.basis.key_expires_at,
@@ -232,18 +250,6 @@ fn ttl(seconds: i64) -> Result<Option<u32>> {
     }
     // Longer than any token may live is as long as it may live.
     Ok(Some(u32::try_from(seconds).unwrap_or(u32::MAX)).filter(|seconds| *seconds > 0))
-}
-
-fn audience(app: &App, audience: Vec<String>) -> Result<Vec<String>> {
-    let limits = &app.config.limits;
-    let plain = |text: &String| {
-        (1..=limits.text_characters).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if audience.len() > limits.list_items || !audience.iter().all(plain) {
-        let why = "audience is a list of names or URIs without spaces";
-        return Err(refuse_at(Kind::InvalidRequest, why, "body.audience", ""));
-    }
-    Ok(audience)
 }
 
 /// The ledger writes the credential with the one audit row of the request.

@@ -141,11 +141,8 @@ impl<'a> Claims<'a> {
             project_id: &grant.tenant.project_id,
             grant_type: grant.grant_type,
             mission_id: stamp.mission_id,
-            principal_type: (grant.profile == Profile::Rfc8693).then_some(if of_person {
-                "user"
-            } else {
-                "workload"
-            }),
+            principal_type: matches!(grant.profile, Profile::Rfc8693 | Profile::Rfc9068)
+                .then_some(if of_person { "user" } else { "workload" }),
             external_id: principal
                 .map_or(of_holder(|own| &own.external_id), |principal| &principal.external_id),
             identity_type: principal
@@ -162,7 +159,7 @@ impl<'a> Claims<'a> {
             capabilities: holder.map(|own| &own.capabilities).filter(named),
             scopes: grant.scopes.as_slice(),
             scope: grant.scopes.joined(),
-            client_id: grant.client.as_ref().map_or("", |client| &client.client_id),
+            client_id: client_id(grant),
             application_id: person.and(grant.client.as_ref()).map_or("", |client| &client.client_id),
             agent_id: shark.map(|own| own.identity_id),
             agent_name: shark.map(|own| own.identity_name.as_str()),
@@ -186,11 +183,21 @@ pub fn subject<'a>(grant: &'a Grant, stamp: &'a Stamp) -> &'a str {
     let holder = grant.holder().map_or("", |holder| &holder.wimse_uri);
     let own_client = grant.client.as_ref().map_or("", |client| &client.client_id);
     match (grant.profile, &stamp.principal) {
-        (Profile::Rfc8693, Some(principal)) => &principal.sub,
+        (Profile::Rfc8693 | Profile::Rfc9068, Some(principal)) => &principal.sub,
         (Profile::Shark, Some(principal)) if principal.person_id.is_some() => &principal.sub,
         (Profile::Shark, Some(principal)) => or(&principal.client_id, &principal.sub),
         (Profile::Shark, None) => or(own_client, holder),
-        (Profile::Zeroid, _) | (Profile::Rfc8693, None) => holder,
+        (Profile::Zeroid, _) | (Profile::Rfc8693 | Profile::Rfc9068, None) => holder,
+    }
+}
+
+/// The client that obtained the token. An agent that obtains one by itself is a client too, where the claim is required
+/// (RFC 9068 section 2.2).
+fn client_id(grant: &Grant) -> &str {
+    match &grant.client {
+        Some(client) => &client.client_id,
+        None if grant.profile == Profile::Rfc9068 => grant.holder().map_or("", |holder| &holder.wimse_uri),
+        None => "",
     }
 }
 
@@ -202,9 +209,10 @@ fn act<'a>(issuer: &'a str, grant: &'a Grant, stamp: &'a Stamp) -> Option<Act<'a
             let creator = grant.person.is_none() && !grant.user_id.is_empty();
             creator.then(|| Act { sub: &grant.user_id, ..Act::default() })
         }
-        (Profile::Rfc8693 | Profile::Shark, _) => {
+        (Profile::Rfc8693 | Profile::Rfc9068 | Profile::Shark, _) => {
             let mut act = nested(&stamp.actors, grant.profile)?;
-            if let (Profile::Rfc8693, Some(holder)) = (grant.profile, grant.holder()) {
+            let names_holder = grant.profile != Profile::Shark;
+            if let Some(holder) = grant.holder().filter(|_| names_holder) {
                 act.iss = Some(issuer);
                 act.identity_type = Some(holder.identity_type.as_str());
                 act.trust_level = Some(holder.trust_level.as_str());

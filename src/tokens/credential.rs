@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::ended::{Standing, ended};
@@ -13,7 +14,7 @@ use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::http::page::Page;
 
 /// A credential on the wire. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct IssuedCredential {
     /// The same as `jti`.
     pub id: Uuid,
@@ -29,9 +30,11 @@ pub struct IssuedCredential {
     pub identity_id: String,
     /// When it was issued.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub issued_at: Time,
     /// When it ends.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub expires_at: Time,
     /// How long it lives in all.
     pub ttl_seconds: i64,
@@ -43,6 +46,7 @@ pub struct IssuedCredential {
     /// When it was revoked, where that is known.
     #[sqlx(skip)]
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
     /// Why, if it is.
     #[sqlx(skip)]

@@ -10,6 +10,7 @@ use super::ledger::{Artefact, Credential};
 use super::refresh::{Made, Refresh};
 use crate::access::scope::Scopes;
 use crate::agents::{self, Holder, Holding};
+use crate::keys::Typ;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
@@ -146,7 +147,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     let stamp = stamp(grant, now, (issued_at, expires_at))?;
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
-    let token = key.sign(&Claims::of(app.config.issuer(), grant, &stamp))?;
+    let token = key.sign(typ(grant.profile), &Claims::of(app.config.issuer(), grant, &stamp))?;
     let refresh = grant.refresh.as_ref().map(|refresh| refresh.make(app, now)).transpose()?;
     let credential = Credential {
         jti: stamp.jti,
@@ -178,6 +179,14 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         actors: stamp.actors,
     };
     Ok(Issued { token, credential, refresh })
+}
+
+/// What the token's header says it is (RFC 9068 section 2.1).
+fn typ(profile: Profile) -> Typ {
+    match profile {
+        Profile::Rfc9068 => Typ::AccessToken,
+        Profile::Zeroid | Profile::Rfc8693 | Profile::Shark => Typ::Jwt,
+    }
 }
 
 /// Tenant, person, identity and policies; each has one place that says no, and it is asked for every credential.

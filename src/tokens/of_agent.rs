@@ -1,6 +1,7 @@
 //! The tokens of one agent, as its administrator sees them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
@@ -9,7 +10,7 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 
 /// A token as the list of an agent's tokens shows it. The token itself is nowhere.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct AgentToken {
     /// The same as `jti`.
     pub id: Uuid,
@@ -40,14 +41,17 @@ pub struct AgentToken {
     pub delegation_depth: i32,
     /// When it was issued.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it ends.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub expires_at: Time,
     /// Whether it stands now.
     pub active: bool,
     /// When a mark ended it, where that is known.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
     /// Why; absent while no mark ended it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,10 +9,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::revoke::BY_HAND;
-use super::{AccessToken, Anchor, DryRun, Grant, Issued, IssuedCredential, NewCredential, Of};
+use super::{AccessToken, Anchor, Grant, Issued, IssuedCredential, NewCredential, Of, Tried};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::audit::Event;
 use crate::kit::app::App;
@@ -36,30 +37,52 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/credentials/{id}/rotate", post(rotate))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(issue, rotate, list, read, revoke))]
+pub struct Api;
+
+/// A page of credentials.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IssuedCredentialList)]
 struct CredentialList {
+    /// Those of the page.
     credentials: Vec<IssuedCredential>,
+    /// How many there are in all.
     total: i64,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// The body of a revocation, all of which is optional.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = CredentialRevocation)]
 struct Revocation {
+    /// Why; stands with all that ends.
     reason: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// That a credential ended.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CredentialRevoked)]
 struct Revoked {
+    /// Always true.
     revoked: bool,
+    /// The credential.
     id: Uuid,
 }
 
 /// A token that is shown this once, and its record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CredentialWithToken)]
 struct WithToken {
+    /// The token.
     token: AccessToken,
+    /// Its record.
     credential: IssuedCredential,
 }
 
+/// Issues a token for an identity. It is shown this once.
+#[utoipa::path(post, path = "/credentials/issue",
+    request_body = NewCredential, responses((status = 201, body = WithToken)), security(("admin" = ["nhi:manage"])))]
 async fn issue(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -73,6 +96,9 @@ async fn issue(
     answer(work, Event::new("credential.issued", "credential", ""), result).await
 }
 
+/// Replaces a credential by a new one like it.
+#[utoipa::path(post, path = "/credentials/{id}/rotate",
+    responses((status = 201, body = WithToken)), security(("admin" = ["nhi:manage"])))]
 async fn rotate(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -95,6 +121,16 @@ async fn answer(mut work: Work, event: Event, result: Result<(Grant, Issued)>) -
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], axum::Json(answer)).into_response())
 }
 
+/// Lists the credentials of an identity, newest first, or of a tree: name one of both.
+#[utoipa::path(get, path = "/credentials",
+    params(
+        ("identity_id" = Option<Uuid>, Query, description = "The identity."),
+        ("mission_id" = Option<Uuid>, Query, description = "The tree."),
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000, description = "How many at the most; 1000 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+    ),
+    responses((status = 200, body = CredentialList)),
+    security(("admin" = ["nhi:manage"]), ("admin" = ["credentials:manage"])))]
 async fn list(admin: Admin<ManageCredentials>, query: Query) -> Result<axum::Json<CredentialList>, Problem> {
     let of = match (one_id(&query, "identity_id")?, one_id(&query, "mission_id")?) {
         (Some(id), None) => Of::Identity(id),
@@ -116,19 +152,28 @@ fn one_id(query: &Query, name: &'static str) -> Result<Option<Uuid>> {
     query.one(name)?.map(|text| Uuid::try_parse(text).map_err(|_| malformed())).transpose()
 }
 
+/// Shows the record of a credential, never the token.
+#[utoipa::path(get, path = "/credentials/{id}",
+    responses((status = 200, body = IssuedCredential)),
+    security(("admin" = ["nhi:manage"]), ("admin" = ["credentials:manage"])))]
 async fn read(admin: Admin<ManageCredentials>, Id(id): Id) -> Result<axum::Json<IssuedCredential>, Problem> {
     let mut work = admin.begin().await?;
     let result = tokens::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Ends a credential with everything below it.
+#[utoipa::path(post, path = "/credentials/{id}/revoke",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would end; nothing does.")),
+    request_body = Option<Revocation>, responses((status = 200, body = Tried<Revoked>)),
+    security(("admin" = ["nhi:manage"]), ("admin" = ["credentials:manage"])))]
 async fn revoke(
     State(app): State<Arc<App>>,
     admin: Admin<ManageCredentials>,
     Id(id): Id,
     query: Query,
     body: Result<MaybeJson<Revocation>, Problem>,
-) -> Result<Response, Problem> {
+) -> Result<axum::Json<Tried<Revoked>>, Problem> {
     let dry_run = query.flag("dry_run")?.unwrap_or(false);
     let mut work = admin.begin().await?;
     let reason = body.map_err(|Problem(error)| error).and_then(|MaybeJson(body)| {
@@ -141,7 +186,7 @@ async fn revoke(
         Ok(reason) if dry_run => {
             let ended = tokens::changed_by(&mut work.cx, &[Anchor::Credential(id)]).await;
             let result = tokens::revoke_by_id(&mut work.cx, id, Some(&reason)).await.and(ended);
-            return Ok(axum::Json(work.undo(result.map(DryRun::of)).await?).into_response());
+            return Ok(axum::Json(work.undo(result.map(Tried::not)).await?));
         }
         Ok(reason) => {
             let result = tokens::revoke_by_id(&mut work.cx, id, Some(&reason)).await;
@@ -150,5 +195,5 @@ async fn revoke(
         Err(error) => (event, Err(error)),
     };
     work.finish(event, result).await?;
-    Ok(axum::Json(Revoked { revoked: true, id }).into_response())
+    Ok(axum::Json(Tried::Done(Revoked { revoked: true, id })))
 }

@@ -42,7 +42,7 @@ pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
              p.allowed_scopes as key_policy_scopes, p.required_trust_level as key_policy_trust,
              p.required_attestation as key_policy_attestation, p.max_delegation_depth as key_policy_depth,
              p.is_active as key_policy_active, p.expires_at as key_policy_expires,
-             o.scopes as client_scopes, o.grant_types as client_grants
+             o.scopes as client_scopes, o.grant_types as client_grants, o.allowed_audiences as client_audiences
          from credential_activity c
          left join api_keys k on k.id = c.api_key_id
          left join credential_policies p on p.id = k.credential_policy_id

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{User, get, store, unknown};
@@ -13,7 +14,7 @@ use crate::kit::ids;
 use crate::{tenancy, tokens};
 
 /// A person to be made. Members it does not know are ignored.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NewUser {
     /// What tokens are to call them; the row's id where nothing is said.
@@ -29,7 +30,7 @@ pub struct NewUser {
 }
 
 /// The members of a PATCH. What is absent stays; an empty text clears.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct UserPatch {
     /// Their address.

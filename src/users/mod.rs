@@ -10,6 +10,7 @@ pub use person::{Person, usable};
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
@@ -19,7 +20,7 @@ use crate::kit::http::page::Page;
 use crate::tokens::Anchor;
 
 /// A person as the API shows them. No member is ever null: clients refuse that.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct User {
     /// The row's id, by which they are administered.
     pub id: Uuid,
@@ -36,6 +37,7 @@ pub struct User {
     /// What people call them.
     pub name: String,
     /// Anything else; never in a token.
+    #[schema(value_type = Object)]
     pub metadata: Value,
     /// Nothing is issued in the name of an inactive one.
     pub is_active: bool,
@@ -46,9 +48,11 @@ pub struct User {
     pub created_by: String,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub created_at: Time,
     /// When it was last changed.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
 }
 

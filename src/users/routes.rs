@@ -9,6 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 
 use super::{Filter, NewUser, User, UserPatch};
 use crate::access::{Admin, ManageIdentities};
@@ -32,15 +33,28 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/users/{id}/activate", post(activate))
 }
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, list, read, update, deactivate, activate))]
+pub struct Api;
+
 /// A page of people.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct UserList {
+    /// Those of the page.
     data: Vec<User>,
+    /// How many match in all.
     total: i64,
+    /// How many a page holds.
     limit: i64,
+    /// How many came before.
     offset: i64,
 }
 
+/// Makes a user.
+#[utoipa::path(post, path = "/users",
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
+    request_body = NewUser, responses((status = 201, body = User)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -66,6 +80,16 @@ async fn create(
     work.finish(event, answer).await
 }
 
+/// Lists users, newest first.
+#[utoipa::path(get, path = "/users",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 100, description = "How many at the most; 20 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+        ("email" = Option<String>, Query, description = "Only with this address, in any case."),
+        ("user_id" = Option<String>, Query, description = "Only with this user_id."),
+        ("is_active" = Option<bool>, Query, description = "Only those that are active, or only those that are not."),
+    ),
+    responses((status = 200, body = UserList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<UserList>, Problem> {
     let page = Page::of(&query)?;
     let filter = Filter {
@@ -79,12 +103,17 @@ async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json
     Ok(axum::Json(UserList { data, total, limit: page.limit, offset: page.offset }))
 }
 
+/// Shows a user.
+#[utoipa::path(get, path = "/users/{id}", responses((status = 200, body = User)), security(("admin" = ["nhi:manage"])))]
 async fn read(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<User>, Problem> {
     let mut work = admin.begin().await?;
     let result = users::get(&mut work.cx, id).await;
     Ok(axum::Json(work.read(result).await?))
 }
 
+/// Changes a user. Members that are absent stay as they are.
+#[utoipa::path(patch, path = "/users/{id}",
+    request_body = UserPatch, responses((status = 200, body = User)), security(("admin" = ["nhi:manage"])))]
 async fn update(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -103,6 +132,8 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
+/// Deactivates a user: what was issued in their name ends for good.
+#[utoipa::path(delete, path = "/users/{id}", responses((status = 204)), security(("admin" = ["nhi:manage"])))]
 async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<StatusCode, Problem> {
     let mut work = admin.begin().await?;
     let result = users::deactivate(&mut work.cx, id).await;
@@ -110,6 +141,8 @@ async fn deactivate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<Status
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Activates a user. Tokens that ended stay dead.
+#[utoipa::path(post, path = "/users/{id}/activate", responses((status = 200, body = User)), security(("admin" = ["nhi:manage"])))]
 async fn activate(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<User>, Problem> {
     let mut work = admin.begin().await?;
     let result = users::activate(&mut work.cx, id).await;

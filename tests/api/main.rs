@@ -7,6 +7,8 @@ mod cluster;
 mod party;
 #[path = "../support/refresher.rs"]
 mod refresher;
+#[path = "../support/routes.rs"]
+mod routes;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
@@ -14,7 +16,9 @@ mod signer;
 mod world;
 
 mod access;
+mod access_token_jwt;
 mod acting;
+mod advertised;
 mod agent_tokens;
 mod agents;
 mod api_key_limits;
@@ -35,6 +39,7 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
@@ -76,11 +81,13 @@ mod private_key_jwt;
 mod profiles;
 mod refresh;
 mod registry_filters;
+mod resources;
 mod revocation;
 mod rfc;
 mod rotation;
 mod signal_stream;
 mod signals;
+mod signed_introspection;
 mod statements;
 mod tenancy;
 mod token_lifetimes;

@@ -109,7 +109,6 @@ async fn unknown_and_empty_parameters_count_for_nothing() {
         ("colour", "blue"),
         ("additional_claims", "{\"role\":\"admin\"}"),
         ("sub", "somebody-else"),
-        ("audience", "https://else.example"),
     ];
     let answer = server.post("/oauth2/token").form(&form).send().await.expect(200);
     let claims = claims(answer.text_of("access_token"));

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
+use crate::routes::{Route, routes};
 use crate::server::{Answer, Server};
 
 /// Changes rows as nobody can through the API; at least one must change.
@@ -43,4 +44,20 @@ pub fn assert_error(answer: &Answer, status: u16, error: &str) {
 /// Credentials written so far.
 pub async fn credentials(server: &Server) -> i64 {
     server.count("select count(*) from credentials").await
+}
+
+/// Every route that the sources name, relative to its mount.
+pub fn all_routes() -> Vec<Route> {
+    let mut found = Vec::new();
+    let mut open = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            found.extend(routes(&std::fs::read_to_string(path).unwrap()));
+        }
+    }
+    found.sort();
+    assert!(found.len() > 50, "the sources name more routes than these: {found:?}");
+    found
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::files;
-
-const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+use super::route_table::{Route, routes};
 
 /// Every admin route with the scopes of which one is enough: "GET /agents/registry for nhi:manage".
 pub(crate) fn admin() -> BTreeSet<String> {
@@ -19,44 +18,22 @@ pub(crate) fn admin() -> BTreeSet<String> {
             scopes => scopes,
         }
     };
-    let routes = sources.iter().flat_map(|text| routes(text));
+    let routes = sources.iter().flat_map(|text| admin_routes(text));
     routes.map(|(route, permission)| format!("{route} for {}", scopes(&permission))).collect()
 }
 
-/// Method, path and permission of every admin route of a file.
-fn routes(rust: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for call in rust.split(".route(").skip(1) {
-        let Some(path) = call.split('"').nth(1) else { continue };
-        let call = &call[..closing(call)];
-        for method in METHODS {
-            let before = format!("{method}(");
-            for (at, _) in call.match_indices(&before) {
-                let inside_a_word = call[..at].ends_with(|char: char| char.is_alphanumeric() || char == '_');
-                let handler = call[at + before.len()..].split(')').next().unwrap_or_default();
-                if let (false, Some(permission)) = (inside_a_word, permission(rust, handler)) {
-                    found.push((format!("{} {path}", method.to_uppercase()), permission));
-                }
-            }
-        }
-    }
-    found
+/// Every route: "GET /health".
+pub(crate) fn all() -> BTreeSet<String> {
+    let sources: Vec<String> = files("src", "rs").into_iter().map(|(_, text)| text).collect();
+    let named = |Route { method, path, .. }| format!("{method} {path}");
+    sources.iter().flat_map(|text| routes(text)).map(named).collect()
 }
 
-/// Where the parenthesis closes that was open before the text.
-fn closing(text: &str) -> usize {
-    let mut depth = 1;
-    for (at, char) in text.char_indices() {
-        depth += match char {
-            '(' => 1,
-            ')' => -1,
-            _ => 0,
-        };
-        if depth == 0 {
-            return at;
-        }
-    }
-    text.len()
+/// Method, path and permission of every admin route of a file.
+fn admin_routes(rust: &str) -> Vec<(String, String)> {
+    let admin =
+        |Route { method, path, handler }| Some((format!("{method} {path}"), permission(rust, &handler)?));
+    routes(rust).into_iter().filter_map(admin).collect()
 }
 
 /// What the handler's signature asks of its caller.
@@ -76,5 +53,5 @@ fn admin_routes_are_told_from_others() {
         async fn update(State(app): State<App>, admin: Admin<Change>) -> X { }
         async fn open(State(app): State<App>) -> X { Admin<Look> }"#;
     let expected = [("GET /a/{id}", "Look"), ("PATCH /a/{id}", "Change")];
-    assert_eq!(routes(rust), expected.map(|(route, name)| (route.to_owned(), name.to_owned())));
+    assert_eq!(admin_routes(rust), expected.map(|(route, name)| (route.to_owned(), name.to_owned())));
 }

@@ -2,8 +2,13 @@
 use crate::support::sources::{Source, is_word};
 
 /// Each stratum may name itself and those above it.
-const STRATA: [&[&str]; 5] =
-    [&["kit"], CAPABILITIES, &["oauth"], &["compat"], &["main", "lib", "router", "workers", "cli"]];
+const STRATA: [&[&str]; 5] = [
+    &["kit"],
+    CAPABILITIES,
+    &["oauth"],
+    &["compat"],
+    &["main", "lib", "router", "openapi", "workers", "cli"],
+];
 
 pub(crate) const CAPABILITIES: &[&str] = &[
     "access",
@@ -62,7 +67,9 @@ pub(crate) fn check(source: &Source) -> Vec<String> {
             for inner in &path[1..] {
                 match inner.as_str() {
                     "store" => fault("reaches past the capability's mod.rs; call a verb of it instead"),
-                    "routes" if home != "router" => fault("is named by src/router.rs only"),
+                    "routes" if !["router", "openapi"].contains(&home) => {
+                        fault("is named by src/router.rs and openapi only");
+                    }
                     "worker" if !["workers", "cli"].contains(&home) => {
                         fault("is named by src/workers.rs and cli only");
                     }

@@ -66,21 +66,27 @@ pub enum Profile {
     Rfc8693,
     /// As `Rfc8693`, with client ids for names.
     Shark,
+    /// As `Rfc8693`, with the header and the claims that RFC 9068 asks of every access token.
+    Rfc9068,
 }
 
 impl Profile {
+    /// Every profile.
+    pub const ALL: [Self; 4] = [Self::Zeroid, Self::Rfc8693, Self::Shark, Self::Rfc9068];
+
     /// As it stands in rows and requests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Zeroid => "zeroid",
             Self::Rfc8693 => "rfc8693",
             Self::Shark => "shark",
+            Self::Rfc9068 => "rfc9068",
         }
     }
 
     /// The profile of that name.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Zeroid, Self::Rfc8693, Self::Shark].into_iter().find(|profile| profile.as_str() == name)
+        Self::ALL.into_iter().find(|profile| profile.as_str() == name)
     }
 }
 

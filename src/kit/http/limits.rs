@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::kit::config::Limits;
-use crate::kit::error::{Kind, Result, refuse};
+use crate::kit::error::{Kind, Result, refuse, refuse_at};
 
 /// How long a client may take to send a body: as long as for its headers.
 const BODY_WITHIN: Duration = Duration::from_secs(15);
@@ -111,6 +111,21 @@ pub fn check_text(name: &'static str, text: &str, limits: &Limits) -> Result<()>
         return Err(refuse(Kind::InvalidRequest, why));
     }
     Ok(())
+}
+
+/// Refuses a list of what tokens are meant for that is too long or holds what is neither a name nor a URI.
+pub fn check_names(names: &[String], at: &'static str, limits: &Limits) -> Result<()> {
+    if names.len() <= limits.list_items && names.iter().all(|name| is_name(name, limits)) {
+        return Ok(());
+    }
+    let member = at.rsplit('.').next().unwrap_or_default();
+    let why = format!("{member} is a list of names or URIs without spaces");
+    Err(refuse_at(Kind::InvalidRequest, why, at, ""))
+}
+
+/// Whether a text can name what a token is meant for.
+pub fn is_name(text: &str, limits: &Limits) -> bool {
+    (1..=limits.text_characters).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

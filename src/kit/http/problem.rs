@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::kit::error::{Error, Kind, Refused};
 use crate::kit::http::trace::{Challenge, Fault};
@@ -19,19 +20,29 @@ impl From<Error> for Problem {
 }
 
 /// The body of a problem document.
-#[derive(Debug, Serialize)]
-struct Document<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Document<'a> {
+    /// The status of the answer.
     status: u16,
+    /// What it is called.
     title: &'a str,
+    /// What is wrong, and what to do.
     detail: &'a str,
+    /// Which member is at fault, where one is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Detail<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct Detail<'a> {
+/// A member at fault.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProblemDetail)]
+pub struct Detail<'a> {
+    /// What is wrong with it.
     message: &'a str,
+    /// Where it stands, as `body.name`, `query.limit`, `path.id` or `header.x-account-id`.
     location: &'a str,
+    /// What was sent, where that may be shown; "" otherwise.
     value: &'a str,
 }
 

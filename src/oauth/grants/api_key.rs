@@ -7,6 +7,7 @@ use crate::api_keys::{self, Evidence};
 use crate::kit::config::Networks;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::policies::Policy;
 use crate::tokens::Grant;
 
@@ -43,6 +44,7 @@ fn decide(request: &Request<'_>, evidence: Evidence) -> Result<Grant> {
     let own = intersect(layers.into_iter().chain(holding.ceilings()));
     Ok(Grant {
         scopes: request.narrow(own)?,
+        audience: audience::granted(request, None)?,
         key_policy: evidence.key_policy,
         not_after: evidence.key_expires_at,
         api_key_id: Some(evidence.key_id),

@@ -3,6 +3,7 @@
 use super::{Denial, Principal, Request};
 use crate::access::scope::{intersect, narrow};
 use crate::kit::error::{Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::oauth::client_auth::{Authenticated, unknown};
 use crate::tokens::Grant;
 
@@ -41,7 +42,11 @@ fn decide(request: &Request<'_>, known: &Authenticated) -> Result<Grant> {
     // Neither bound to an identity nor named as one: there is nobody to issue a token for.
     let holding = known.holding.clone().ok_or_else(unknown)?;
     let ceiling = intersect([request.client_ceiling()].into_iter().chain(holding.ceilings()));
-    Ok(Grant { scopes: narrow(&request.scopes, ceiling)?, ..Grant::root(request.app, NAME, holding) })
+    Ok(Grant {
+        scopes: narrow(&request.scopes, ceiling)?,
+        audience: audience::granted(request, None)?,
+        ..Grant::root(request.app, NAME, holding)
+    })
 }
 
 /// The client tells its own tenant; a request that names another one is meant for a client of that name elsewhere.

@@ -3,9 +3,12 @@
 use super::{Denial, Principal, Request, flawed, verify_assertion};
 use crate::access;
 use crate::access::scope::intersect;
+use crate::agents::Holding;
 use crate::kit::assertion::Assertion;
 use crate::kit::error::{Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::tokens::Grant;
+use crate::tokens::ledger::Artefact;
 
 /// The grant's `grant_type`.
 pub const URN: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -34,11 +37,17 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     };
     let holding = holding.ok_or_else(|| refuse(Kind::InvalidGrant, "unknown agent"))?;
     let principal = Principal { tenant: holding.tenant.clone(), kind: "agent", id: uri.to_owned() };
-    match request.narrow(intersect(holding.ceilings())) {
-        Ok(scopes) => {
-            let root = Grant::root(app, NAME, holding);
-            Ok((Grant { scopes, artefacts: vec![artefact], ..root }, principal))
-        }
+    match decide(request, holding, artefact) {
+        Ok(grant) => Ok((grant, principal)),
         Err(error) => Err(principal.denied(error)),
     }
+}
+
+fn decide(request: &Request<'_>, holding: Holding, artefact: Artefact) -> Result<Grant> {
+    Ok(Grant {
+        scopes: request.narrow(intersect(holding.ceilings()))?,
+        audience: audience::granted(request, None)?,
+        artefacts: vec![artefact],
+        ..Grant::root(request.app, NAME, holding)
+    })
 }

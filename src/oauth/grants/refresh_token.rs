@@ -1,6 +1,6 @@
 //! The `refresh_token` grant (RFC 6749 section 6): a refresh token is spent for an access token and its successor.
 
-use super::{Denial, Principal, Request, client_credentials, token_exchange};
+use super::{Denial, Principal, Request, client_credentials};
 use crate::access;
 use crate::access::scope::{Scopes, narrow_beside};
 use crate::agents::Holding;
@@ -8,6 +8,7 @@ use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::oauth::client_auth::{self, Authenticated};
 use crate::oauth::params::Params;
 use crate::tokens::refresh::{self, Family, Found, Refresh, Rotation, Verdict};
@@ -109,7 +110,7 @@ fn holding(known: &Authenticated, family: &Family) -> Result<Option<Holding>> {
 
 fn grant(request: &Request<'_>, family: &Family, holding: Option<Holding>) -> Result<Grant> {
     let scopes = scopes(request, family, holding.as_ref())?;
-    let audience = token_exchange::audience(request, &family.audience)?;
+    let audience = audience::granted(request, Some(&family.audience))?;
     let base = match (&family.person, holding) {
         (Some(person), holding) => Grant::of_person(request.app, NAME, person.clone(), holding),
         (None, Some(holding)) => Grant::root(request.app, NAME, holding),

@@ -10,6 +10,7 @@ use crate::delegations::{self, MayAct, Question};
 use crate::kit::assertion::Assertion;
 use crate::kit::config::Profile;
 use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::oauth::audience;
 use crate::oauth::client_auth::Authenticated;
 use crate::tokens::exchange::{self, ActorNames, Evidence, Subject};
 use crate::tokens::ledger::Artefact;
@@ -170,7 +171,7 @@ fn decide(
     }
     Ok(Grant {
         scopes,
-        audience: audience(request, &subject.audience)?,
+        audience: audience::granted(request, Some(&subject.audience))?,
         profile: profile(request, &subject),
         artefacts: actor.artefact.into_iter().collect(),
         user_id: subject
@@ -230,20 +231,6 @@ fn names_one(claim: &Value, is: &impl Fn(&str) -> bool) -> bool {
         Value::Array(all) => all.iter().any(|one| names_one(one, is)),
         _ => false,
     }
-}
-
-/// The audience of what is presented, or the part of it that was asked for.
-pub fn audience(request: &Request<'_>, own: &[String]) -> Result<Vec<String>> {
-    let asked: Vec<&str> =
-        ["audience", "resource"].into_iter().filter_map(|name| request.params.get(name)).collect();
-    if asked.is_empty() {
-        return Ok(own.to_vec());
-    }
-    if asked.iter().any(|one| !own.iter().any(|known| known == one)) {
-        let why = "the token that was presented is not meant for the audience that was asked for";
-        return Err(refuse(Kind::InvalidTarget, why));
-    }
-    Ok(asked.into_iter().map(str::to_owned).collect())
 }
 
 /// What the client is registered for, else what the subject token has: a chain keeps its shape.

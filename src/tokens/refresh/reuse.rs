@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use serde::Serialize;
 use time::Duration;
+use utoipa::ToSchema;
 
 use crate::kit::clock::Time;
 
 /// How a client wants it. All of them end the family when the token comes again after the window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = RefreshTokenReuse)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Reuse {
     /// There is no window: the family ends at once.

@@ -7,6 +7,7 @@ use std::collections::{HashSet, VecDeque};
 
 use serde::Serialize;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::revoke::Anchor;
@@ -24,12 +25,16 @@ const ANCHORS: usize = 100;
 const NAMED: usize = 100_000;
 
 /// What a change would end, as the answer to `?dry_run=true`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DryRun {
+    /// Always true.
     #[serde(rename = "dry_run")]
     is: bool,
+    /// How many credentials would end.
     revoked_count: usize,
+    /// Their ids.
     jtis: Vec<Uuid>,
+    /// Whether there are more than are named.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
 }
@@ -40,6 +45,23 @@ impl DryRun {
         let revoked_count = jtis.len();
         jtis.truncate(NAMED);
         Self { is: true, revoked_count, jtis, truncated: revoked_count > NAMED }
+    }
+}
+
+/// The answer of a change that may be tried first: what it did or, with `?dry_run=true`, what it would end.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Tried<T> {
+    /// It is done.
+    Done(T),
+    /// Nothing happened.
+    Not(DryRun),
+}
+
+impl<T> Tried<T> {
+    /// The answer of a change that was only tried, by the credentials that it would end.
+    pub fn not(jtis: Vec<Uuid>) -> Self {
+        Self::Not(DryRun::of(jtis))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chancery::keys::Typ;
 use chancery::kit::app::App;
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ impl Maker {
     pub fn jws(&self, header: &Value, claims: &Value) -> String {
         match &self.key {
             Key::Ours(app) if *header == self.header => {
-                app.keys.ring().signer(app.clock.now(), 300).unwrap().sign(claims).unwrap()
+                app.keys.ring().signer(app.clock.now(), 300).unwrap().sign(Typ::Jwt, claims).unwrap()
             }
             _ => self.sign(&format!("{}.{}", encode(header), encode(claims))),
         }
