@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test crash rolling races long load check setup
+.PHONY: run test crash rolling races faults long load check setup
 
 run: setup
 	cargo run
@@ -23,6 +23,11 @@ rolling: setup
 # The long form of the races on two servers over one database: a thousand rounds of each.
 races: setup
 	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-1000} cargo test --release --test races -- --nocapture --test-threads 1
+
+# The long form of the faults: five hundred servers killed under a mixed load, and as much of the rest as an hour allows.
+faults: setup
+	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-167} cargo test --test faults -- --nocapture --test-threads 1 killed
+	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-30} cargo test --test faults -- --nocapture --test-threads 1 --skip killed
 
 # Ten thousand idle connections, and slow clients where slowhttptest is installed. Compares times: wants a quiet machine.
 # The races come after it.

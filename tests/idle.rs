@@ -13,6 +13,7 @@ mod traffic;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -59,7 +60,7 @@ impl Server {
     }
 
     async fn measure(&self, seconds: f64) -> Result<Run> {
-        let run = drive_for(seconds, self.address, CLIENTS, vec![self.issue.clone()]).await;
+        let run = drive_for(seconds, self.address, CLIENTS, Arc::new(vec![self.issue.clone()].into())).await;
         ensure!(run.failures.is_empty() && !run.times.is_empty(), "{:#?}", run.failures);
         Ok(run)
     }

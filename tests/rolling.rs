@@ -20,7 +20,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use site::Site;
 use tokio_util::sync::CancellationToken;
-use traffic::{Connection, Request, drive};
+use traffic::{Connection, Request, Work, drive};
 
 /// Requests that every round sends at least.
 const REQUESTS: usize = 5_000;
@@ -37,18 +37,18 @@ async fn servers_restart_in_turn_and_no_request_fails() -> Result<()> {
     }
     let rounds = std::env::var("CHANCERY_TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
     let mut site = Site::open().await?;
-    let requests = Arc::new(requests(&site).await?);
+    let requests = requests(&site).await?;
     let (mut sent, mut seconds, mut slowest) = (0, 0.0_f64, 0.0_f64);
     for round in 0..rounds {
         let stop = CancellationToken::new();
-        let load = tokio::spawn(drive(site.clients, CLIENTS, requests.clone(), stop.clone()));
+        let load = tokio::spawn(drive(site.clients, CLIENTS, work(&requests), stop.clone()));
         let restarted = site.restart_in_turn().await;
         stop.cancel();
         let mut run = load.await?;
         restarted?;
         ensure!(run.failures.is_empty(), "round {round}: {} failed\n{:#?}", run.failures.len(), run.failures);
         while run.times.len() < REQUESTS {
-            let more = traffic::drive_for(1.0, site.clients, CLIENTS, requests.to_vec()).await;
+            let more = traffic::drive_for(1.0, site.clients, CLIENTS, work(&requests)).await;
             ensure!(more.failures.is_empty(), "round {round}, after the restarts: {:#?}", more.failures);
             run.times.extend(more.times);
             run.seconds += more.seconds;
@@ -63,6 +63,10 @@ async fn servers_restart_in_turn_and_no_request_fails() -> Result<()> {
         slowest * 1000.0
     );
     Ok(())
+}
+
+fn work(requests: &[Request]) -> Arc<Work> {
+    Arc::new(Work::from(requests.to_vec()))
 }
 
 /// What the clients send: issuance, verification, an admin's list, and what needs no database.

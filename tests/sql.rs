@@ -45,6 +45,13 @@ const ALLOWED: &[(&str, &str)] = &[
         "revocation, active_until from credential_activity where jti = any($1)",
         "by jti; the caller compares the digest",
     ),
+    ("where l.link_hash = any($1)", "by a link's keyed hash"),
+    ("where l.cookie_hash = any($1) and l.cookie_until > $2", "by a cookie's keyed hash"),
+    ("delete from person_links where id in (", "by age; no browser and no person can use it"),
+    ("where c.code_hash = any($1)", "by a code's keyed hash, and all else is of the same tenant"),
+    ("where p.uri_hash = any($1) and p.expires_at > $2", "by a pushed request's keyed hash"),
+    ("delete from authorization_codes where id in (", "by age; it is redeemed no more"),
+    ("delete from pushed_requests where id in (", "by age; it is answered no more"),
     ("select * from holders where wimse_uri = any($1)", "by a URI that names its tenant"),
     (
         "with subjects as materialized (",

@@ -1,31 +1,36 @@
-//! The load script: `cargo bench --bench load`.
+//! The load script: `make load`, or `cargo bench --bench load`.
 //!
-//! Starts the release server on a private Postgres in a temporary directory, and measures one after the other, with the
-//! same generator and the same number of connections: a bare axum answer, issuance, introspection; and what they are made
-//! of: a signature, its verification, the grouped statements on the same Postgres. One run, one table: this machine's
-//! figures compare with each other, not with those of another day. `CHANCERY_LOAD_SECONDS` is the length of a step (5),
-//! `CHANCERY_LOAD_CONNECTIONS` the number of connections (64).
-#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+//! Starts the release server on a private Postgres in a temporary directory and measures, with one generator and over the
+//! same number of connections, issuance, introspection and token exchange, each several times and each time between two
+//! measurements of a bare axum answer; then what those are made of, alone. It prints tables in Markdown, as they stand in
+//! docs/performance.md, which explains them. The machine's speed drifts: compare within one run only.
+//!
+//! `CHANCERY_LOAD_SECONDS` is the length of a step (10), `CHANCERY_LOAD_RUNS` how often it is repeated (3),
+//! `CHANCERY_LOAD_CONNECTIONS` the number of connections (64), `CHANCERY_LOAD_ROWS` how many credentials of others the
+//! database is filled with first (0).
+#![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
 mod bare;
 mod cpu;
 mod crypto;
+mod parts;
 #[path = "../../tests/support/program.rs"]
 mod program;
-mod raw;
+mod seed;
+mod stage;
+mod table;
 #[path = "../../tests/support/traffic.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod traffic;
 
-use std::net::SocketAddr;
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cpu::Meter;
 use program::{Folder, Program, chancery, free_address};
-use traffic::{Connection, Request, Run, drive_for};
-
-/// Agents whose keys and tokens are used in turn.
-const AGENTS: usize = 200;
+use stage::Stage;
+use table::{Bench, Row};
+use traffic::{Request, Work};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -35,78 +40,84 @@ async fn main() -> Result<()> {
     {
         return bare::serve(address.parse()?).await;
     }
-    let seconds = setting("CHANCERY_LOAD_SECONDS", 5.0)?;
+    let seconds = setting("CHANCERY_LOAD_SECONDS", 10.0)?;
+    let (runs, connections) = (setting("CHANCERY_LOAD_RUNS", 3)?, setting("CHANCERY_LOAD_CONNECTIONS", 64)?);
+    let rows = setting("CHANCERY_LOAD_ROWS", 0)?;
     let folder = Folder::new("load")?;
-    let mut table = Table { seconds, connections: setting("CHANCERY_LOAD_CONNECTIONS", 64)?, bare: None };
-    println!("{} connections, {seconds} s a step\n", table.connections);
-    println!(
-        "{:<34}{:>9}{:>7}{:>9}{:>9}   {:>6}{:>6}{:>6}   {:>9}",
-        "", "a second", "x bare", "p50 ms", "p99 ms", "server", "pg", "load", "RSS (max)"
-    );
-    println!("{:<34}{:>9}{:>7}{:>9}{:>9}   {:>18}   {:>9}", "", "", "", "", "", "CPU us a request", "MiB");
-    measure_bare(&mut table, &folder).await?;
-    measure_server(&mut table, &folder).await?;
-    let sign = tokio::task::spawn_blocking(move || crypto::measure(seconds)).await??;
-    println!();
-    println!("{:<34}{:>9.0}", "ES256 signatures, one core", sign.signatures);
-    println!("{:<34}{:>9.0}", "ES256 verifications, one core", sign.verifications);
+    println!("{connections} connections, {runs} runs of {seconds} s, {rows} credentials of others\n");
+
+    let (bare, bare_address) = start_bare(&folder).await?;
+    let data = folder.path().join("data");
+    let (mut server, address) = start_server(&folder, &data).await?;
+    if rows > 0 {
+        seed::fill(&data, rows).await?;
+    }
+    let postmaster = std::fs::read_to_string(data.join("postgres/postmaster.pid"))?;
+    let postmaster: i32 = postmaster.lines().next().context("an empty postmaster.pid")?.parse()?;
+    let mut bench = Bench {
+        seconds,
+        runs,
+        connections,
+        bare: (bare_address, Meter::new(bare.pid(), None)),
+        server: (address, Meter::new(server.pid(), Some(postmaster))),
+    };
+    let mut measured = measure(&mut bench, &Stage::set(address).await?).await?;
+    let parts = parts::measure(&data, seconds.min(3.0)).await?;
+    let costs = tokio::task::spawn_blocking(move || crypto::measure(seconds.min(3.0))).await??;
+    table::print(&mut measured, &parts, &costs);
+    server.stop().await?;
+    drop(bare);
     Ok(())
 }
 
-async fn measure_bare(table: &mut Table, folder: &Folder) -> Result<()> {
+/// The bare answer first and last of all: what lies between them is how far the machine drifted.
+async fn measure(bench: &mut Bench, stage: &Stage) -> Result<Vec<Row>> {
+    let mut rows = vec![bench.bare().await?];
+    // The tokens of this step are those that the next but one shows to the server for the first time.
+    let mut kept = Vec::new();
+    let issue = |_| Ok(Work::from(stage.issue.clone()).keeping());
+    rows.push(bench.step("issuance (api_key)", issue, &mut kept).await?);
+    let seen = |_| Ok(Work::from(stage.introspect.clone()));
+    rows.push(bench.step("introspection, seen before", seen, &mut Vec::new()).await?);
+    let mut tokens = stage::tokens(&kept)?;
+    let share = tokens.len() / (bench.runs + 1).max(1);
+    let unseen = |_| {
+        let tokens = tokens.split_off(tokens.len().saturating_sub(share));
+        Ok(Work::from(stage::introspections(&tokens)).once())
+    };
+    rows.push(bench.step("introspection, not seen before", unseen, &mut Vec::new()).await?);
+    let bound = stage.is_bound().await?;
+    let name = if bound { "token exchange with DPoP" } else { "token exchange" };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
+    let most = (bench.seconds * 6000.0) as usize;
+    let exchange = |_| Ok(Work::from(stage.exchanges(most)?).once());
+    rows.push(bench.step(name, exchange, &mut Vec::new()).await?);
+    for depth in stage::DEPTHS {
+        let requests = stage.chains(depth).await?;
+        let name = format!("introspection at depth {depth}");
+        let work = |_| Ok(Work::from(requests.clone()));
+        rows.push(bench.step(&name, work, &mut Vec::new()).await?);
+    }
+    rows.push(bench.bare().await?);
+    Ok(rows)
+}
+
+async fn start_bare(folder: &Folder) -> Result<(Program, std::net::SocketAddr)> {
     let address = free_address()?;
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.args(["bare", &address.to_string()]);
     let mut program = Program::start(&mut command, &folder.path().join("bare.log"))?;
-    let get = Request::new("GET", "/", &[], "");
-    program.wait_for(address, &get).await?;
-    table.step("bare axum, 200 bytes of JSON", address, &Meter::new(program.pid(), None), vec![get]).await?;
-    program.stop().await?;
-    Ok(())
+    program.wait_for(address, &Request::new("GET", "/", &[], "")).await?;
+    Ok((program, address))
 }
 
-async fn measure_server(table: &mut Table, folder: &Folder) -> Result<()> {
-    let (address, data) = (free_address()?, folder.path().join("data"));
+async fn start_server(folder: &Folder, data: &Path) -> Result<(Program, std::net::SocketAddr)> {
+    let address = free_address()?;
     let mut command = chancery();
-    command.args(["serve", "--dev", "--listen", &address.to_string(), "--data-dir"]).arg(&data);
+    command.args(["serve", "--dev", "--listen", &address.to_string(), "--data-dir"]).arg(data);
     let mut server = Program::start(&mut command, &folder.path().join("server.log"))?;
     server.wait_for(address, &Request::new("GET", "/ready", &[], "")).await?;
-    let postmaster = std::fs::read_to_string(data.join("postgres/postmaster.pid"))?;
-    let postmaster: i32 = postmaster.lines().next().context("an empty postmaster.pid")?.parse()?;
-    let meter = Meter::new(server.pid(), Some(postmaster));
-
-    let issue = agents(address).await?;
-    let mut connection = Connection::new(address);
-    let mut introspect = Vec::new();
-    for request in &issue {
-        let answer: serde_json::Value = serde_json::from_str(&connection.send(request).await?)?;
-        let token = answer["access_token"].as_str().context("no token")?;
-        introspect.push(Request::form("/oauth2/token/introspect", &[("token", token)]));
-    }
-    table.step("issuance (api_key)", address, &meter, issue).await?;
-    table.step("introspection", address, &meter, introspect).await?;
-    for step in raw::measure(&data, table.seconds).await? {
-        println!("{:<34}{:>9.0}", step.name, step.per_second);
-    }
-    server.stop().await?;
-    Ok(())
-}
-
-/// Registers the agents and answers a token request for each.
-async fn agents(address: SocketAddr) -> Result<Vec<Request>> {
-    let headers = ["X-Account-ID: acme", "X-Project-ID: load", "Content-Type: application/json"];
-    let mut connection = Connection::new(address);
-    let mut requests = Vec::new();
-    for number in 0..AGENTS {
-        let body = format!(
-            r#"{{"name": "Agent {number}", "external_id": "load-{number}", "created_by": "load@example.com"}}"#
-        );
-        let register = Request::new("POST", "/agents/register", &headers, &body).expecting(201);
-        let answer: serde_json::Value = serde_json::from_str(&connection.send(&register).await?)?;
-        let api_key = answer["api_key"].as_str().context("no API key")?;
-        requests.push(Request::form("/oauth2/token", &[("grant_type", "api_key"), ("api_key", api_key)]));
-    }
-    Ok(requests)
+    Ok((server, address))
 }
 
 fn setting<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
@@ -116,43 +127,5 @@ fn setting<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>
     match std::env::var(name) {
         Ok(text) => text.parse().context(name.to_owned()),
         Err(_) => Ok(default),
-    }
-}
-
-struct Table {
-    seconds: f64,
-    connections: usize,
-    /// Bare answers a second, with which the others are compared.
-    bare: Option<f64>,
-}
-
-impl Table {
-    async fn step(
-        &mut self,
-        name: &str,
-        address: SocketAddr,
-        meter: &Meter,
-        requests: Vec<Request>,
-    ) -> Result<()> {
-        // Connections, caches and plans first.
-        drive_for(1.0, address, self.connections, requests.clone()).await;
-        let before = meter.read()?;
-        let run: Run = drive_for(self.seconds, address, self.connections, requests).await;
-        let used = meter.read()?.since(&before);
-        ensure!(run.failures.is_empty(), "{name}: {:#?}", &run.failures[..run.failures.len().min(5)]);
-        let bare = *self.bare.get_or_insert(run.per_second());
-        let each = |seconds: f64| seconds * 1e6 / traffic::count(run.times.len());
-        let (now, most) = meter.memory()?;
-        println!(
-            "{name:<34}{:>9.0}{:>7.3}{:>9.2}{:>9.2}   {:>6.0}{:>6.0}{:>6.0}   {now:>4} ({most})",
-            run.per_second(),
-            run.per_second() / bare,
-            run.percentile(0.5),
-            run.percentile(0.99),
-            each(used.server),
-            each(used.postgres),
-            each(used.generator),
-        );
-        Ok(())
     }
 }

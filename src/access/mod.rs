@@ -118,8 +118,10 @@ impl Work {
     pub async fn finish_recorded<T>(mut self, event: Event, result: Result<T>) -> Result<(T, Uuid), Problem> {
         let row = match &result {
             Ok(_) => audit::record(&mut self.cx, event).await?,
-            Err(Error::Refused(refused)) => audit::record_refusal(&mut self.cx, event, refused).await?,
-            Err(Error::Fault(_)) => return result.map(|value| (value, Uuid::nil())).map_err(Problem),
+            Err(Error::Refused(refused)) if refused.is_decision() => {
+                audit::record_refusal(&mut self.cx, event, refused).await?
+            }
+            Err(_) => return result.map(|value| (value, Uuid::nil())).map_err(Problem),
         };
         self.cx.tx.commit().await.map_err(Error::from)?;
         Ok((result.map_err(Problem)?, row))

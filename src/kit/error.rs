@@ -28,6 +28,14 @@ pub struct Refused {
     pub retry_after: Option<u32>,
 }
 
+impl Refused {
+    /// Whether it decides anything about the caller, which then is committed. That we can't answer now decides nothing,
+    /// and the transaction in which we found out may be of no use any more.
+    pub fn is_decision(&self) -> bool {
+        self.kind != Kind::Unavailable
+    }
+}
+
 /// What went wrong, in words no surface owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -65,6 +73,10 @@ pub enum Kind {
     InvalidScope,
     /// OAuth: the audience or resource that was asked for may not be granted (RFC 8693 section 2.2.2, RFC 8707).
     InvalidTarget,
+    /// OAuth: the response type is not one of ours.
+    UnsupportedResponseType,
+    /// OAuth: a person is needed, and none is known at this browser.
+    LoginRequired,
     /// OAuth: the grant type is not one of ours.
     UnsupportedGrantType,
     /// A credential policy stands against it.

@@ -10,6 +10,7 @@ use super::error::OauthError;
 use super::params::Params;
 use crate::access;
 use crate::agents::Holding;
+use crate::authorizations::CODE;
 use crate::clients::{self, AuthMethod, Client, Evidence};
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Key};
@@ -272,6 +273,10 @@ pub fn used_before(kind: &str) -> Error {
     match kind {
         CLIENT_ASSERTION => {
             refuse(Kind::InvalidClient, "the client assertion was used before; sign a new one")
+        }
+        CODE => {
+            let why = "the code was used before, so what it obtained has ended; ask the person again";
+            refuse(Kind::InvalidGrant, why)
         }
         _ => refuse(Kind::InvalidGrant, "the assertion was used before; sign a new one"),
     }

@@ -63,6 +63,8 @@ pub fn code(kind: Kind) -> (&'static str, StatusCode) {
         Kind::UnauthorizedClient => ("unauthorized_client", StatusCode::BAD_REQUEST),
         Kind::InvalidScope => ("invalid_scope", StatusCode::BAD_REQUEST),
         Kind::InvalidTarget => ("invalid_target", StatusCode::BAD_REQUEST),
+        Kind::UnsupportedResponseType => ("unsupported_response_type", StatusCode::BAD_REQUEST),
+        Kind::LoginRequired => ("login_required", StatusCode::UNAUTHORIZED),
         Kind::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
         Kind::PolicyViolation => ("policy_violation", StatusCode::BAD_REQUEST),
         Kind::MissingCredential | Kind::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED),

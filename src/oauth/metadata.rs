@@ -16,14 +16,24 @@ use crate::kit::app::App;
 pub struct ServerMetadata {
     /// As it stands in `iss` of every token.
     issuer: String,
+    /// Where a person agrees that a client acts in their name.
+    authorization_endpoint: String,
+    /// Where clients push such requests beforehand (RFC 9126).
+    pushed_authorization_request_endpoint: String,
+    /// Every answer there says whose it is (RFC 9207).
+    authorization_response_iss_parameter_supported: bool,
+    /// How a code is bound to who asked for it (RFC 7636).
+    code_challenge_methods_supported: [&'static str; 1],
     /// Where tokens are had.
     token_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
     /// The grants that work.
     grant_types_supported: Vec<&'static str>,
-    /// Required, also while there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    /// What is answered at the authorization endpoint.
+    response_types_supported: [&'static str; 1],
+    /// How it is.
+    response_modes_supported: [&'static str; 1],
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions.
@@ -62,10 +72,15 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
     let issuer = app.config.issuer();
     Json(ServerMetadata {
         issuer: issuer.to_owned(),
+        authorization_endpoint: format!("{issuer}/oauth2/authorize"),
+        pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
+        authorization_response_iss_parameter_supported: true,
+        code_challenge_methods_supported: ["S256"],
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|(wire, _)| *wire).collect(),
-        response_types_supported: [],
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
         token_endpoint_auth_methods_supported: METHODS,
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),

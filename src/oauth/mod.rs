@@ -1,11 +1,14 @@
-//! OAuth 2: the token endpoint and its grants, introspection, revocation, forward authentication and metadata.
+//! OAuth 2: the authorization endpoint, the token endpoint and its grants, introspection, revocation, forward
+//! authentication and metadata.
 mod audience;
+mod authorize;
 mod client_auth;
 mod error;
 mod forward_auth;
 mod grants;
 mod introspect;
 mod metadata;
+mod par;
 mod params;
 mod requests;
 mod revoke;
@@ -26,6 +29,9 @@ pub use requests::{ClientParameters, PresentedToken, TokenRequest};
 /// Everything under `/oauth2`, and the documents that describe it.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
+        .route("/oauth2/authorize", get(authorize::by_get).post(authorize::by_post))
+        .route("/oauth2/consent", post(authorize::consent))
+        .route("/oauth2/par", post(par::push))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/token/introspect", post(introspect::introspect))
         .route("/oauth2/token/revoke", post(revoke::revoke))

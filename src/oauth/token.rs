@@ -10,13 +10,15 @@ use serde_json::json;
 use super::client_auth::{Authenticated, authenticate, used_before};
 use super::error::{OauthError, code};
 use super::grants::{
-    Denial, Principal, Request, api_key, client_credentials, jwt_bearer, refresh_token, token_exchange,
+    Denial, Ends, Principal, Request, api_key, authorization_code, client_credentials, jwt_bearer,
+    refresh_token, token_exchange,
 };
 use super::params::Params;
 use super::requests::TokenRequest;
 use crate::access::origin;
 use crate::access::scope::Scopes;
 use crate::audit::{Entry, Event};
+use crate::authorizations::CODE;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Profile;
@@ -40,7 +42,7 @@ pub async fn token(
     params: Params,
 ) -> Result<Response, OauthError> {
     let now = app.clock.now();
-    let (name, outcome) = grant(&app, &params, &parts.headers, &origin(&parts), now).await;
+    let (name, outcome) = Box::pin(grant(&app, &params, &parts.headers, &origin(&parts), now)).await;
     match outcome {
         Ok(answer) => {
             app.metrics.token(name, "issued");
@@ -107,8 +109,9 @@ async fn decide(name: &'static str, request: &Request<'_>) -> Result<AccessToken
 }
 
 /// The grants of this endpoint, by the name on the wire and the short one.
-pub const GRANTS: [(&str, &str); 5] = [
+pub const GRANTS: [(&str, &str); 6] = [
     (api_key::NAME, api_key::NAME),
+    (authorization_code::NAME, authorization_code::NAME),
     (client_credentials::NAME, client_credentials::NAME),
     (jwt_bearer::URN, jwt_bearer::NAME),
     (refresh_token::NAME, refresh_token::NAME),
@@ -128,6 +131,7 @@ async fn redeem(name: &'static str, request: &Request<'_>) -> Result<(Grant, Pri
     }
     match name {
         api_key::NAME => api_key::redeem(request).await,
+        authorization_code::NAME => authorization_code::redeem(request).await,
         client_credentials::NAME => client_credentials::redeem(request),
         jwt_bearer::NAME => jwt_bearer::redeem(request).await,
         refresh_token::NAME => refresh_token::redeem(request).await,
@@ -159,10 +163,14 @@ async fn conclude(
     // Who authenticated is known, also where what he presented tells nobody.
     let client = request.client.filter(|known| known.proven).map(client_credentials::principal);
     let principal = denial.principal.map(|principal| *principal).or(client);
-    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal) {
-        let entry = refusal(request, principal, refused)?;
-        match denial.ends {
-            Some(family) => refuse_reuse(request.app, entry, family).await?,
+    if let (Error::Refused(refused), Some(principal)) = (&denial.error, principal)
+        && refused.is_decision()
+    {
+        let ends = denial.ends.map(|ends| *ends);
+        let entry = refusal(request, principal, refused, matches!(ends, Some(Ends::FirstUse(_))))?;
+        match ends {
+            Some(Ends::Family(family)) => refuse_reuse(request.app, entry, family).await?,
+            Some(Ends::FirstUse(code)) => drop(request.app.write(Record::Reuse(entry, code)).await?),
             None => drop(request.app.write(Record::Refusal(entry)).await?),
         }
     }
@@ -175,7 +183,8 @@ fn with_client(mut grant: Grant, client: Option<&Authenticated>) -> Grant {
     grant.client =
         Some(ClientStamp { id: client.id, client_id: client.client_id.clone(), epoch: client.epoch });
     grant.artefacts.extend(artefact.clone());
-    grant.ttl_seconds = u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0);
+    grant.ttl_seconds =
+        u32::try_from(client.access_token_ttl).ok().filter(|ttl| *ttl > 0).or(grant.ttl_seconds);
     if let Some(profile) = client.token_profile.as_deref().and_then(Profile::of) {
         grant.profile = profile;
     }
@@ -251,14 +260,18 @@ fn refusals(
     artefacts: &[Artefact],
 ) -> Result<Vec<(&'static str, Entry)>> {
     let one = |artefact: &Artefact| match used_before(artefact.kind) {
-        Error::Refused(refused) => Ok((artefact.kind, refusal(request, principal.clone(), &refused)?)),
+        Error::Refused(refused) => {
+            let replayed = artefact.kind == CODE;
+            Ok((artefact.kind, refusal(request, principal.clone(), &refused, replayed)?))
+        }
         fault @ Error::Fault(_) => Err(fault),
     };
     artefacts.iter().filter(|artefact| artefact.kind != REFRESH_TOKEN).map(one).collect()
 }
 
-fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused) -> Result<Entry> {
-    let event = Event::new("token.refused", "token", "").with(json!({ "error": code(refused.kind).0 }));
+fn refusal(request: &Request<'_>, principal: Principal, refused: &Refused, replayed: bool) -> Result<Entry> {
+    let event = Event::new(if replayed { "code.replayed" } else { "token.refused" }, "token", "");
+    let event = event.with(json!({ "error": code(refused.kind).0 }));
     entry(request, principal, event, Some(refused.why.to_string()))
 }
 

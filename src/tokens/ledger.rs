@@ -86,6 +86,9 @@ pub struct Artefact {
     pub until: Time,
 }
 
+/// The kind of authorization codes. A second use of one ends what the first use obtained (RFC 6749 section 4.1.2).
+pub const CODE: &str = "authorization_code";
+
 /// What one token request leaves behind.
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -95,6 +98,8 @@ pub enum Record {
     IssueOnce(Box<Credential>, Entry, Box<Once>),
     /// A refusal with a known principal.
     Refusal(Entry),
+    /// The same of something that was used before, and of a kind by which that ends what the first use obtained.
+    Reuse(Entry, Artefact),
 }
 
 /// What a token uses up, and the entry that is written instead when another record was first.
@@ -129,7 +134,7 @@ impl Record {
     fn artefacts(&self) -> &[Artefact] {
         match self {
             Self::IssueOnce(_, _, once) => &once.artefacts,
-            Self::Issue(..) | Self::Refusal(_) => &[],
+            Self::Issue(..) | Self::Refusal(_) | Self::Reuse(..) => &[],
         }
     }
 
@@ -137,7 +142,7 @@ impl Record {
     fn user(&self) -> Uuid {
         match self {
             Self::Issue(credential, _) | Self::IssueOnce(credential, ..) => credential.jti,
-            Self::Refusal(entry) => entry.id,
+            Self::Refusal(entry) | Self::Reuse(entry, _) => entry.id,
         }
     }
 
@@ -151,6 +156,17 @@ impl Record {
         }
     }
 
+    /// The code that was used again, with what is written of it.
+    fn reused(&self, outcome: Outcome) -> Option<(&Artefact, &Entry)> {
+        match (self, outcome) {
+            (Self::Reuse(entry, artefact), _) => Some((artefact, entry)),
+            (Self::IssueOnce(_, _, once), Outcome::Used(CODE)) => {
+                once.artefacts.iter().find(|artefact| artefact.kind == CODE).zip(once.refusal(CODE))
+            }
+            _ => None,
+        }
+    }
+
     /// The rows to write, given the outcome.
     fn rows(&self, outcome: Outcome) -> (Option<&Credential>, Option<&Entry>) {
         match (self, outcome) {
@@ -158,7 +174,7 @@ impl Record {
             (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
                 (Some(credential), Some(entry))
             }
-            (Self::Refusal(entry), _) => (None, Some(entry)),
+            (Self::Refusal(entry) | Self::Reuse(entry, _), _) => (None, Some(entry)),
         }
     }
 }
@@ -166,7 +182,7 @@ impl Record {
 /// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays, and
 /// an artefact that it used itself counts as its own.
 pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Vec<Outcome>> {
-    if !records.iter().any(|record| matches!(record, Record::IssueOnce(..))) {
+    if !records.iter().any(|record| matches!(record, Record::IssueOnce(..) | Record::Reuse(..))) {
         let outcomes = vec![Outcome::Written; records.len()];
         insert(db, records, &outcomes).await?;
         return Ok(outcomes);
@@ -175,6 +191,8 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
     insert(&mut tx, records, &outcomes).await?;
+    let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
+    end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
     let refreshed: Vec<_> =
         records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.refreshed(*outcome)).collect();
     if !refreshed.is_empty() {
@@ -222,6 +240,55 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
         lost.map_or(Outcome::Written, |artefact| Outcome::Used(artefact.kind))
     };
     Ok(wanted.iter().map(outcome).collect())
+}
+
+/// Ends what the first users of these codes obtained: the family, or the credential where there is none. Only codes of the
+/// tenant that is told of it count.
+async fn end_first(db: &mut PgConnection, reused: &[(&Artefact, &Entry)]) -> sqlx::Result<()> {
+    if reused.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "with reused as (
+             select distinct on (u.used_by) u.used_by, r.id, r.account_id, r.project_id, r.at
+             from unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+                 as r (key, id, account_id, project_id, at)
+             join used_once u on u.kind = 'authorization_code' and u.key = r.key
+             order by u.used_by, r.at, r.id
+         ), obtained as (
+             select c.jti, c.family_id, c.account_id, c.project_id, r.id, r.at
+             from reused r
+             join credentials c
+               on c.jti = r.used_by and c.account_id = r.account_id and c.project_id = r.project_id
+         ), alone as (
+             update credentials c
+             set revoked_at = o.at, revoked_by = 'system:code_replayed', revoke_reason = 'code_replayed'
+             from obtained o
+             where c.jti = o.jti and c.account_id = o.account_id and c.project_id = o.project_id
+               and c.revoked_at is null and o.family_id is null
+             returning c.jti
+         ), families as (
+             update refresh_families f set revoked_at = o.at, revoke_reason = 'code_replayed'
+             from obtained o
+             where f.id = o.family_id and f.account_id = o.account_id and f.project_id = o.project_id
+               and f.revoked_at is null
+             returning f.id
+         )
+         insert into revocations (id, account_id, project_id, anchor, anchor_id, reason, marked_by, marked_at)
+         select o.id, o.account_id, o.project_id, case when o.family_id is null then 'credential' else 'family' end,
+             coalesce(o.family_id, o.jti), 'code_replayed', 'system:code_replayed', o.at
+         from obtained o
+         where o.jti in (select jti from alone) or o.family_id in (select id from families)
+         on conflict do nothing",
+    )
+    .bind(reused.iter().map(|(code, _)| code.key.to_vec()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.id).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.tenant.account_id.clone()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.tenant.project_id.clone()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.occurred_at).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome]) -> sqlx::Result<()> {

@@ -5,6 +5,8 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/people.rs"]
+mod people;
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[path = "../support/routes.rs"]
@@ -26,6 +28,8 @@ mod api_key_revocation;
 mod api_keys;
 mod audit;
 mod audit_reads;
+mod authorize;
+mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -39,6 +43,8 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod codes;
+mod consents;
 mod cors;
 mod credentials;
 mod delegation_graph;
@@ -50,6 +56,7 @@ mod exchange;
 mod first;
 mod forest;
 mod forward_auth;
+mod fuzz;
 mod hostile_admin;
 mod hostile_policies;
 mod hostile_requests;
@@ -62,6 +69,7 @@ mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
 mod limits;
+mod links;
 mod marks;
 mod master_keys;
 mod matrix;
@@ -72,6 +80,7 @@ mod offboard;
 mod offline;
 mod open_mode;
 mod patch;
+mod person_tokens;
 mod policies;
 mod policy_changes;
 mod policy_effects;
@@ -79,6 +88,7 @@ mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
+mod pushed;
 mod refresh;
 mod registry_filters;
 mod resources;

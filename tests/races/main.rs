@@ -8,6 +8,9 @@ mod cluster;
 #[path = "../support/party.rs"]
 mod party;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/people.rs"]
+mod people;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
@@ -17,6 +20,7 @@ mod server;
 mod signer;
 
 mod cascade;
+mod codes;
 mod issuing;
 mod mixed;
 mod once;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use chancery::kit::clock::Stopwatch;
@@ -118,10 +119,45 @@ fn parse_head(text: &str, length: usize) -> Result<Head> {
     Ok(Head { status, length, body: body.context("an answer without a length")?, closes })
 }
 
+/// Requests that are sent in turn, by whichever connection is free.
+pub struct Work {
+    requests: Vec<Request>,
+    /// Whether each is sent once only; else they begin again.
+    once: bool,
+    /// Whether the bodies of the answers are kept.
+    keep: bool,
+    next: AtomicUsize,
+}
+
+impl From<Vec<Request>> for Work {
+    fn from(requests: Vec<Request>) -> Self {
+        Self { requests, once: false, keep: false, next: AtomicUsize::new(0) }
+    }
+}
+
+impl Work {
+    /// Each request is sent once only.
+    pub fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
+    /// The bodies of the answers are kept.
+    pub fn keeping(self) -> Self {
+        Self { keep: true, ..self }
+    }
+
+    fn next(&self) -> Option<&Request> {
+        let at = self.next.fetch_add(1, Ordering::Relaxed);
+        let is_over = self.once && at >= self.requests.len();
+        self.requests.get(at % self.requests.len().max(1)).filter(|_| !is_over)
+    }
+}
+
 /// What a run measured.
 #[derive(Default)]
 pub struct Run {
     pub seconds: f64,
+    pub bodies: Vec<String>,
     /// The time of each right answer, in seconds, ascending.
     pub times: Vec<f64>,
     pub failures: Vec<String>,
@@ -150,23 +186,18 @@ pub fn count(number: usize) -> f64 {
     number as f64
 }
 
-/// Sends the requests in turn over so many connections until `stop`.
-pub async fn drive(
-    address: SocketAddr,
-    connections: usize,
-    requests: Arc<Vec<Request>>,
-    stop: CancellationToken,
-) -> Run {
+/// Does the work over so many connections until `stop` or until it is done.
+pub async fn drive(address: SocketAddr, connections: usize, work: Arc<Work>, stop: CancellationToken) -> Run {
     let watch = Stopwatch::start();
-    let workers: Vec<_> = (0..connections)
-        .map(|first| tokio::spawn(work(address, first, requests.clone(), stop.clone())))
-        .collect();
+    let workers: Vec<_> =
+        (0..connections).map(|_| tokio::spawn(take_turns(address, work.clone(), stop.clone()))).collect();
     let mut run = Run::default();
     for worker in workers {
         match worker.await {
-            Ok((times, failures)) => {
-                run.times.extend(times);
-                run.failures.extend(failures);
+            Ok(part) => {
+                run.times.extend(part.times);
+                run.bodies.extend(part.bodies);
+                run.failures.extend(part.failures);
             }
             Err(error) => run.failures.push(error.to_string()),
         }
@@ -176,38 +207,37 @@ pub async fn drive(
     run
 }
 
-async fn work(
-    address: SocketAddr,
-    first: usize,
-    requests: Arc<Vec<Request>>,
-    stop: CancellationToken,
-) -> (Vec<f64>, Vec<String>) {
+async fn take_turns(address: SocketAddr, work: Arc<Work>, stop: CancellationToken) -> Run {
     let mut connection = Connection::new(address);
-    let (mut times, mut failures) = (Vec::new(), Vec::new());
-    for request in requests.iter().cycle().skip(first % requests.len()) {
-        if stop.is_cancelled() {
-            break;
-        }
+    let mut run = Run::default();
+    while !stop.is_cancelled()
+        && let Some(request) = work.next()
+    {
         let watch = Stopwatch::start();
         match connection.send(request).await {
-            Ok(_) => times.push(watch.seconds()),
+            Ok(body) => {
+                run.times.push(watch.seconds());
+                run.bodies.extend(Some(body).filter(|_| work.keep));
+            }
             Err(error) => {
                 let line =
                     String::from_utf8_lossy(&request.wire).lines().next().unwrap_or_default().to_owned();
-                failures.push(format!("{line}: {error:#}"));
+                run.failures.push(format!("{line}: {error:#}"));
             }
         }
     }
-    (times, failures)
+    run
 }
 
-/// The same for a number of seconds.
-pub async fn drive_for(seconds: f64, address: SocketAddr, connections: usize, requests: Vec<Request>) -> Run {
+/// The same for a number of seconds at the most.
+pub async fn drive_for(seconds: f64, address: SocketAddr, connections: usize, work: Arc<Work>) -> Run {
     let stop = CancellationToken::new();
     let timer = stop.clone();
-    tokio::spawn(async move {
+    let timer = tokio::spawn(async move {
         tokio::time::sleep(std::time::Duration::from_secs_f64(seconds)).await;
         timer.cancel();
     });
-    drive(address, connections, Arc::new(requests), stop).await
+    let run = drive(address, connections, work, stop).await;
+    timer.abort();
+    run
 }

@@ -97,8 +97,11 @@ fn status(kind: Kind) -> StatusCode {
         | Kind::InvalidScope
         | Kind::InvalidTarget
         | Kind::UnauthorizedClient
+        | Kind::UnsupportedResponseType
         | Kind::UnsupportedGrantType => StatusCode::BAD_REQUEST,
-        Kind::MissingCredential | Kind::InvalidToken | Kind::InvalidClient => StatusCode::UNAUTHORIZED,
+        Kind::MissingCredential | Kind::InvalidToken | Kind::InvalidClient | Kind::LoginRequired => {
+            StatusCode::UNAUTHORIZED
+        }
         Kind::Forbidden | Kind::InsufficientScope | Kind::PolicyViolation => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

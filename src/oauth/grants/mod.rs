@@ -1,5 +1,6 @@
 //! Grants, a file each: evidence in, a decision out. A grant neither signs nor writes.
 pub mod api_key;
+pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
 pub mod refresh_token;
@@ -44,8 +45,17 @@ pub struct Denial {
     pub error: Error,
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
-    /// The refresh family that ends with it.
-    pub ends: Option<Uuid>,
+    /// What ends with it.
+    pub ends: Option<Box<Ends>>,
+}
+
+/// What a refusal ends, in its own transaction.
+#[derive(Clone, Debug)]
+pub enum Ends {
+    /// A refresh family, of which a spent token came again.
+    Family(Uuid),
+    /// What the first use of this obtained.
+    FirstUse(Artefact),
 }
 
 /// Who asked for a token.

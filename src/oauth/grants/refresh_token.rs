@@ -1,6 +1,6 @@
 //! The `refresh_token` grant (RFC 6749 section 6): a refresh token is spent for an access token and its successor.
 
-use super::{Denial, Principal, Request, client_credentials};
+use super::{Denial, Ends, Principal, Request, client_credentials};
 use crate::access;
 use crate::access::scope::{Scopes, narrow_beside};
 use crate::agents::Holding;
@@ -42,7 +42,9 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     }
     match decide(request, known, &found) {
         Ok(Decision::Grant(grant)) => Ok((*grant, principal)),
-        Ok(Decision::EndFamily) => Err(Denial { ends: Some(found.family.id), ..principal.denied(reused()) }),
+        Ok(Decision::EndFamily) => {
+            Err(Denial { ends: Some(Box::new(Ends::Family(found.family.id))), ..principal.denied(reused()) })
+        }
         Err(error) => Err(principal.denied(error)),
     }
 }

@@ -9,13 +9,15 @@ use serde_json::json;
 
 use super::way::Way;
 use crate::party::{Party, Program};
+use crate::people::{Ask, CALLBACK};
 use crate::refresher::Refresher;
 use crate::server::Server;
-use crate::signer::Signer;
+use crate::signer::{Signer, with};
 use crate::tools::claims;
 
 /// What every client of a scene may use.
-pub const GRANTS: [&str; 4] = ["client_credentials", "api_key", "token_exchange", "refresh_token"];
+pub const GRANTS: [&str; 5] =
+    ["client_credentials", "api_key", "token_exchange", "authorization_code", "refresh_token"];
 
 static SCENES: AtomicU32 = AtomicU32::new(0);
 
@@ -71,6 +73,9 @@ pub struct Scene {
     pub planner_client: Option<Program>,
     pub root: Option<Party>,
     pub may_act: String,
+    /// The person who let the client act, and the code that came of it.
+    pub person: String,
+    pub code: String,
     /// The client of a refresh family, and its newest token.
     pub family: Option<(Refresher, String)>,
 }
@@ -103,6 +108,8 @@ impl Scene {
             planner_client: None,
             root: None,
             may_act: String::new(),
+            person: String::new(),
+            code: String::new(),
             family: None,
         };
         if let Some(proof) = way.proof() {
@@ -136,8 +143,17 @@ impl Scene {
             }
         };
         let client_id = format!("client-{}", self.number);
+        let more = with(&more, &json!({ "redirect_uris": [CALLBACK] }));
         let Program { id, client_id, secret } = server.program(&client_id, &self.agent.id, more).await;
         Caller { id, client_id, secret, signer, proof, next_secret: String::new(), other: Signer::new() }
+    }
+
+    /// Has a person say yes to the client.
+    pub async fn agree(&mut self, server: &Server) {
+        let caller = self.caller.as_ref().unwrap();
+        self.person = server.person(&format!("person-{}", self.number)).await;
+        let cookie = server.cookie(&self.person).await;
+        self.code = server.code(&Ask::of(&caller.client_id), &cookie).await;
     }
 
     /// Lets a person allow the client to refresh.

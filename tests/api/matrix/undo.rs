@@ -51,7 +51,7 @@ impl State {
                         "update credential_policies p set is_active = true, expires_at = null,
                              required_trust_level = '', required_attestation = '', max_delegation_depth = 5,
                              allowed_grant_types = array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange',
-                                 'refresh_token']
+                                 'authorization_code', 'refresh_token']
                          where p.id = '{policy}'"
                     ))
                     .await;
@@ -59,14 +59,15 @@ impl State {
             }
             Part::Parent => self.undo_parent(server, scene, way).await,
             Part::MayAct => self.undo_may_act(server, scene).await,
+            Part::Person => self.undo_person(server, scene).await,
         }
     }
 
     async fn undo_agent(self, server: &Server, scene: &Scene, way: Way) -> After {
         let id = &scene.agent.id;
         // Keys and tokens of before the end stay dead. What the agent obtains anew it may.
-        let anew =
-            matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Own | Way::Refresh) || way.is_rotation();
+        let anew = matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Code | Way::Own | Way::Refresh)
+            || way.is_rotation();
         match self {
             S::AgentDiscovered | S::AgentPending | S::AgentSuspended => {
                 let status = json!({ "status": "active" });
@@ -92,7 +93,7 @@ impl State {
             // own.
             S::ClientInactive => {
                 server.patch_client(&caller.id, json!({ "is_active": true })).await.expect(200);
-                if matches!(way, Way::Own | Way::RotateClients | Way::Refresh) {
+                if matches!(way, Way::Own | Way::RotateClients | Way::Code | Way::Refresh) {
                     return After::StaysOver;
                 }
             }
@@ -149,6 +150,15 @@ impl State {
             S::ParentClientRevoked if way == Way::Own => After::StaysOver,
             _ => After::NoWayBack,
         }
+    }
+
+    /// What the person agreed to before stays over.
+    async fn undo_person(self, server: &Server, scene: &Scene) -> After {
+        if self != S::PersonInactive {
+            return After::NoWayBack;
+        }
+        server.admin("POST", &format!("/users/{}/activate", scene.person)).send().await.expect(200);
+        After::StaysOver
     }
 
     async fn undo_may_act(self, server: &Server, scene: &Scene) -> After {

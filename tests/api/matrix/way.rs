@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::scene::{Proof, Scene};
 use crate::party::{JWT_BEARER, TOKEN_EXCHANGE};
+use crate::people::{CALLBACK, VERIFIER};
 use crate::server::{Answer, Server};
 
 /// A way to a credential.
@@ -22,6 +23,8 @@ pub enum Way {
     ClientKey,
     /// `client_credentials` by an assertion that the key of the client's agent signed.
     AgentKey,
+    /// `authorization_code`, by a client with a secret that acts as an agent in a person's name.
+    Code,
     /// `jwt_bearer`.
     JwtBearer,
     /// `refresh_token`, by a client with a secret that acts as an agent in a person's name.
@@ -51,16 +54,18 @@ pub enum Part {
     KeyPolicy,
     Parent,
     MayAct,
+    Person,
 }
 
 impl Way {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ApiKeyNamed,
         Self::SecretBasic,
         Self::SecretPost,
         Self::ClientKey,
         Self::AgentKey,
+        Self::Code,
         Self::JwtBearer,
         Self::Refresh,
         Self::Actor,
@@ -78,6 +83,7 @@ impl Way {
             Self::SecretBasic | Self::SecretPost | Self::ClientKey | Self::AgentKey => {
                 Some("client_credentials")
             }
+            Self::Code => Some("authorization_code"),
             Self::JwtBearer => Some(JWT_BEARER),
             Self::Refresh => Some("refresh_token"),
             Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
@@ -89,7 +95,7 @@ impl Way {
     pub fn proof(self) -> Option<Proof> {
         match self {
             Self::SecretBasic => Some(Proof::Basic),
-            Self::ApiKeyNamed | Self::SecretPost | Self::Refresh | Self::MayAct | Self::Own => {
+            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::Refresh | Self::MayAct | Self::Own => {
                 Some(Proof::Post)
             }
             Self::ClientKey => Some(Proof::ClientKey),
@@ -115,6 +121,7 @@ impl Way {
             }
             Part::Parent => self.is_exchange(),
             Part::MayAct => self == Self::MayAct,
+            Part::Person => self == Self::Code,
         }
     }
 
@@ -165,6 +172,11 @@ impl Way {
         form.extend(scene.authentication(server));
         match self {
             Self::ApiKey | Self::ApiKeyNamed => form.push(("api_key", scene.api_key.clone())),
+            Self::Code => form.extend([
+                ("code", scene.code.clone()),
+                ("redirect_uri", CALLBACK.to_owned()),
+                ("code_verifier", VERIFIER.to_owned()),
+            ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
             Self::Refresh => {
                 form.extend(scene.family.as_ref().map(|(_, token)| ("refresh_token", token.clone())));
