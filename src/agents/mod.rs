@@ -1,8 +1,10 @@
 //! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
 //! them.
+mod discovery;
 mod enrol;
 mod filter;
 mod holder;
+mod identity;
 mod lifecycle;
 mod offboard;
 mod public_key;

@@ -12,7 +12,7 @@ use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Leaver, NewAgent, Status, filter};
+use super::{Agent, AgentPatch, Leaver, NewAgent, Status, discovery, filter, identity};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
@@ -40,6 +40,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/{id}/tokens", get(tokens_of))
         .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
         .route("/identities/offboard-by-owner", post(offboard))
+        .merge(identity::routes::routes())
+        .merge(discovery::routes::routes())
 }
 
 /// The same for the document of the API.
@@ -60,6 +62,9 @@ pub fn routes() -> Router<Arc<App>> {
 pub struct Api;
 
 pub use super::self_routes::{Api as SelfApi, routes as self_routes};
+
+pub use super::discovery::routes::Api as DiscoveryApi;
+pub use super::identity::routes::Api as IdentityApi;
 
 /// An agent with a key that is shown this once.
 #[derive(Debug, Serialize, ToSchema)]

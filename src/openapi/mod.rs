@@ -13,8 +13,11 @@ use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies
 fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::OpenApi)> {
     let mut own = agents::routes::Api::openapi();
     own.merge(agents::routes::SelfApi::openapi());
+    let mut identities = agents::routes::IdentityApi::openapi();
+    identities.merge(agents::routes::DiscoveryApi::openapi());
     vec![
         ("agents", "Agents", "The identities of a tenant.", own),
+        ("identities", "Identities", "Identities by themselves, and those that sources report.", identities),
         ("api_keys", "API keys", "What agents obtain tokens with.", api_keys::routes::Api::openapi()),
         (
             "policies",
