@@ -9,7 +9,7 @@ use super::discovery::NATIVE;
 use super::identity::Tiers;
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
-use super::{get, public_key, store};
+use super::{bound_key, get, public_key, store};
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::api_keys::{self, NewApiKey, Settings};
 use crate::audit::{self, Event};
@@ -128,6 +128,7 @@ pub(super) async fn enter(
     let expires_at = new.expires_at.as_deref().map(ends).transpose()?.flatten();
     let key =
         new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
+    let dpop_jkt = bound_key::of_metadata(&new.metadata)?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
     // The agent's own ceiling outlives the policy that may mask a part of it today, so it is checked by itself as well.
@@ -151,6 +152,7 @@ pub(super) async fn enter(
         allowed_scopes: ceiling.map(|scopes| scopes.as_slice().to_vec()),
         expires_at,
         key,
+        dpop_jkt,
         ..plain_row(app, cx, new, owner, policy.id)?
     });
     if !store::insert(cx, &row).await? {
@@ -181,6 +183,7 @@ fn plain_row(app: &App, cx: &Cx, new: NewAgent, owner: String, policy_id: Uuid) 
         policy_id,
         expires_at: None,
         key: None,
+        dpop_jkt: None,
         new,
     })
 }

@@ -39,6 +39,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/registry/{id}/rotate-key", post(rotate_key))
         .route("/agents/{id}/tokens", get(tokens_of))
         .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
+        .merge(super::bound_key_routes::routes())
         .route("/identities/offboard-by-owner", post(offboard))
         .merge(identity::routes::routes())
         .merge(discovery::routes::routes())
@@ -57,6 +58,7 @@ pub fn routes() -> Router<Arc<App>> {
     rotate_key,
     tokens_of,
     revoke_tokens,
+    super::bound_key_routes::rotate_dpop_key,
     offboard
 ))]
 pub struct Api;

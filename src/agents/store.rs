@@ -37,6 +37,7 @@ pub struct Row {
     pub policy_id: Uuid,
     pub expires_at: Option<Time>,
     pub key: Option<RegisteredKey>,
+    pub dpop_jkt: Option<String>,
     pub new: NewAgent,
 }
 
@@ -80,9 +81,10 @@ pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
         "insert into identities (id, account_id, project_id, external_id, wimse_uri, name, identity_type, sub_type,
              trust_level, owner_user_id, allowed_scopes, public_key_pem, public_key_thumbprint, framework, version,
              publisher, description, capabilities, labels, metadata, credential_policy_id, expires_at,
-             created_by, created_at, updated_at, status, origin, source_id, seen_at, capability_tier, risk_tier, ial)
+             created_by, created_at, updated_at, status, origin, source_id, seen_at, capability_tier, risk_tier, ial,
+             dpop_jkt)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $24, $25, $26, $27, $28, $29, $30, $31)
+             $23, $24, $24, $25, $26, $27, $28, $29, $30, $31, $32)
          on conflict do nothing",
     )
     .bind(row.id)
@@ -116,6 +118,7 @@ pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
     .bind(&row.tiers.capability_tier)
     .bind(&row.tiers.risk_tier)
     .bind(&row.tiers.ial)
+    .bind(&row.dpop_jkt)
     .execute(&mut *cx.tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -308,6 +311,22 @@ pub async fn set_public_key(cx: &mut Cx, id: Uuid, key: &RegisteredKey) -> sqlx:
     .bind(id)
     .bind(&key.pem)
     .bind(&key.thumbprint)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// With a new epoch: what was issued before was bound to another key or to none.
+pub async fn set_dpop_jkt(cx: &mut Cx, id: Uuid, jkt: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "update identities set dpop_jkt = $4, epoch = epoch + 1, updated_at = $5
+         where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(id)
+    .bind(jkt)
     .bind(cx.now)
     .execute(&mut *cx.tx)
     .await?;

@@ -29,10 +29,10 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Whether it decides anything about the caller, which then is committed. That we can't answer now decides nothing,
-    /// and the transaction in which we found out may be of no use any more.
+    /// Whether it decides anything about the caller, which then is committed. That a nonce is to be repeated, or that we
+    /// can't answer now, decides nothing, and the transaction in which we found out may be of no use any more.
     pub fn is_decision(&self) -> bool {
-        self.kind != Kind::Unavailable
+        !matches!(self.kind, Kind::Unavailable | Kind::UseDpopNonce)
     }
 }
 
@@ -81,6 +81,10 @@ pub enum Kind {
     UnsupportedGrantType,
     /// A credential policy stands against it.
     PolicyViolation,
+    /// The proof of possession is missing, wrong, used before, or of another key (RFC 9449 section 4.3).
+    InvalidDpopProof,
+    /// The proof of possession has to repeat the nonce that goes with this answer (RFC 9449 section 8).
+    UseDpopNonce,
     /// Too many requests or too many wrong credentials.
     TooManyRequests,
     /// We can't answer now; another try may succeed.

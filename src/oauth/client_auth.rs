@@ -8,7 +8,7 @@ use time::Duration;
 
 use super::error::OauthError;
 use super::params::Params;
-use crate::access;
+use crate::access::{self, possession};
 use crate::agents::Holding;
 use crate::authorizations::CODE;
 use crate::clients::{self, AuthMethod, Client, Evidence};
@@ -274,6 +274,7 @@ pub fn used_before(kind: &str) -> Error {
         CLIENT_ASSERTION => {
             refuse(Kind::InvalidClient, "the client assertion was used before; sign a new one")
         }
+        possession::PROOF => possession::used_before(),
         CODE => {
             let why = "the code was used before, so what it obtained has ended; ask the person again";
             refuse(Kind::InvalidGrant, why)

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::token::GRANTS;
 use crate::kit::app::App;
+use crate::kit::jwk::ALGORITHMS;
 
 /// Authorization server metadata (RFC 8414 section 2).
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,13 +55,12 @@ pub struct ServerMetadata {
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// What tokens are for by themselves.
     protected_resources: [String; 1],
+    /// RFC 9449 section 5.1.
+    dpop_signing_alg_values_supported: [&'static str; 4],
 }
 
 /// How clients authenticate; a public one names itself only.
 const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-
-/// How a client may sign its assertions.
-const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// How we sign.
 const SIGNED: &str = "ES256";
@@ -91,6 +91,7 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         protected_resources: [issuer.to_owned()],
+        dpop_signing_alg_values_supported: ALGORITHMS,
     })
 }
 
@@ -115,6 +116,8 @@ pub struct ResourceMetadata {
     jwks_uri: String,
     /// How tokens are presented.
     bearer_methods_supported: [&'static str; 1],
+    /// How proofs of possession may be signed (RFC 9449).
+    dpop_signing_alg_values_supported: [&'static str; 4],
     /// Whether tokens must be bound to a key.
     dpop_bound_access_tokens_required: bool,
 }
@@ -132,6 +135,7 @@ pub async fn protected_resource(State(app): State<Arc<App>>) -> Json<ResourceMet
         authorization_servers: [issuer.to_owned()],
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         bearer_methods_supported: ["header"],
+        dpop_signing_alg_values_supported: ALGORITHMS,
         dpop_bound_access_tokens_required: false,
     })
 }

@@ -3,6 +3,7 @@
 mod audience;
 mod authorize;
 mod client_auth;
+mod dpop;
 mod error;
 mod forward_auth;
 mod grants;

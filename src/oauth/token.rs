@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header, request::Parts};
+use axum::http::{HeaderValue, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::client_auth::{Authenticated, authenticate, used_before};
+use super::dpop;
 use super::error::{OauthError, code};
 use super::grants::{
     Denial, Ends, Principal, Request, api_key, authorization_code, client_credentials, jwt_bearer,
@@ -24,6 +25,7 @@ use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 use crate::kit::cx::Origin;
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
+use crate::kit::http::trace::FreshNonce;
 use crate::kit::ids;
 use crate::tokens::ledger::{Artefact, Once, Outcome, Record};
 use crate::tokens::refresh::{REFRESH_TOKEN, refuse_reuse};
@@ -42,12 +44,16 @@ pub async fn token(
     params: Params,
 ) -> Result<Response, OauthError> {
     let now = app.clock.now();
-    let (name, outcome) = Box::pin(grant(&app, &params, &parts.headers, &origin(&parts), now)).await;
+    let (name, outcome) = Box::pin(grant(&app, &params, &parts, &origin(&parts), now)).await;
     match outcome {
-        Ok(answer) => {
+        Ok((answer, rotates_nonce)) => {
             app.metrics.token(name, "issued");
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            Ok((no_store, axum::Json(answer)).into_response())
+            let mut response = (no_store, axum::Json(answer)).into_response();
+            if rotates_nonce {
+                response.extensions_mut().insert(FreshNonce);
+            }
+            Ok(response)
         }
         Err(error) => {
             app.metrics.token(name, error.code());
@@ -56,15 +62,15 @@ pub async fn token(
     }
 }
 
-/// Authenticates the client if one is named and runs the grant that was asked for, under the name that metrics know it
-/// by.
+/// Authenticates the client if one is named, checks the proof if there is one and runs the grant that was asked for, under
+/// the name that metrics know it by. Says too whether the client goes by nonces.
 async fn grant(
     app: &App,
     params: &Params,
-    headers: &HeaderMap,
+    parts: &Parts,
     from: &Origin,
     now: Time,
-) -> (&'static str, Result<AccessToken, OauthError>) {
+) -> (&'static str, Result<(AccessToken, bool), OauthError>) {
     let grant_type = match params.required("grant_type") {
         Ok(grant_type) => grant_type,
         Err(error) => return ("none", Err(error.into())),
@@ -73,6 +79,7 @@ async fn grant(
         let why = "the grant type is not supported; see grant_types_supported of the server's metadata";
         return ("other", Err(refuse(Kind::UnsupportedGrantType, why).into()));
     };
+    let headers = &parts.headers;
     let client = match authenticate(app, headers, params, from, now).await {
         // A refresh token tells its client, so a public one need not name itself.
         Ok(None) if name == refresh_token::NAME => {
@@ -87,9 +94,19 @@ async fn grant(
     let scopes = Scopes::parse(params.get("scope").unwrap_or_default(), app.config.limits.scopes);
     let outcome = match scopes {
         Ok(scopes) => {
-            let request =
-                Request { app, params, scopes, client: client.as_ref(), repeated: false, from, now };
-            decide(name, &request).await
+            let proof = dpop::proof(app, parts, client.as_ref(), now);
+            let (proof, refused) = match proof {
+                Ok(proof) => (proof, None),
+                Err(error) => (None, Some(error)),
+            };
+            let (client, proof) = (client.as_ref(), proof.as_ref());
+            let request = Request { app, params, scopes, client, proof, repeated: false, from, now };
+            let rotates_nonce = proof.is_some_and(|proof| proof.nonce.is_some());
+            let answer = match refused {
+                None => decide(name, &request).await,
+                Some(error) => refuse_proof(&request, error).await,
+            };
+            answer.map(|answer| (answer, rotates_nonce))
         }
         Err(error) => Err(error),
     };
@@ -106,6 +123,12 @@ async fn decide(name: &'static str, request: &Request<'_>) -> Result<AccessToken
     let again = Request { repeated: true, scopes: request.scopes.clone(), ..*request };
     let answer = conclude(&again, decision).await?;
     answer.ok_or_else(|| anyhow::anyhow!("a refresh token was spent twice and is not").into())
+}
+
+/// Makes the refusal of a proof durable, where the client is known, and answers it.
+async fn refuse_proof(request: &Request<'_>, error: Error) -> Result<AccessToken> {
+    let answer = conclude(request, Err(error.into())).await?;
+    answer.ok_or_else(|| anyhow::anyhow!("a refused proof obtained a token").into())
 }
 
 /// The grants of this endpoint, by the name on the wire and the short one.
@@ -147,7 +170,7 @@ async fn conclude(
 ) -> Result<Option<AccessToken>> {
     let denial = match decision {
         Ok((grant, principal)) => {
-            let mut grant = with_client(grant, request.client);
+            let mut grant = dpop::bound(with_client(grant, request.client), request.proof);
             if request.repeated {
                 // The first attempt used up, for this request, whatever else works once.
                 grant.artefacts.retain(|artefact| artefact.kind == REFRESH_TOKEN);

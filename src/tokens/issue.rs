@@ -209,6 +209,7 @@ pub fn check(grant: &Grant, now: Time) -> Result<()> {
     }
     if let Some(Holding { holder, policy, .. }) = &grant.holding {
         agents::usable(holder.status, holder.identity_expires_at, now)?;
+        agents::check_binding(holder, grant.jkt.as_deref())?;
         if policy.is_none() {
             return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
         }

@@ -19,7 +19,7 @@ pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Foun
     sqlx::query_as(
         "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
              coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
-             delegation_depth, agent_status, revocation, active_until
+             delegation_depth, jkt, agent_status, revocation, active_until
          from credential_activity where jti = any($1) and jti between $2 and $3",
     )
     .bind(jtis)
@@ -34,7 +34,7 @@ pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
         "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
              c.parent_jti is not null as delegated,
-             c.person_id is not null as of_person, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
+             c.person_id is not null as of_person, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id, c.jkt,
              extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
              c.revocation = '' and c.active_until > $4 as active,
              k.replaced_at is not null as key_replaced, k.expires_at as key_expires_at, k.scopes as key_scopes,

@@ -7,6 +7,8 @@ mod cluster;
 mod party;
 #[path = "../support/people.rs"]
 mod people;
+#[path = "../support/proof.rs"]
+mod proof;
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[path = "../support/routes.rs"]
@@ -50,6 +52,7 @@ mod credentials;
 mod delegation_graph;
 mod delegation_reads;
 mod discovery;
+mod dpop;
 mod dry_run;
 mod enrolment;
 mod events;

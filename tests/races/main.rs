@@ -11,6 +11,9 @@ mod party;
 #[path = "../support/people.rs"]
 mod people;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/proof.rs"]
+mod proof;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/refresher.rs"]
 mod refresher;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
@@ -25,6 +28,7 @@ mod issuing;
 mod mixed;
 mod once;
 mod pair;
+mod proofs;
 mod refreshing;
 mod sleeping;
 mod staged;

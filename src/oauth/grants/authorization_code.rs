@@ -77,6 +77,12 @@ fn decide(
     if !verifies(verifier, &decided.code_challenge) {
         return Err(refuse(Kind::InvalidGrant, "the code_verifier does not belong to the code_challenge"));
     }
+    // RFC 9449 section 10.
+    let proved = request.proof.map(|proof| proof.jkt.as_str());
+    if decided.dpop_jkt.is_some() && decided.dpop_jkt.as_deref() != proved {
+        let why = "the code is bound to a key by dpop_jkt; send a proof by it in the header DPoP";
+        return Err(refuse(Kind::InvalidDpopProof, why));
+    }
     let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
     let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
     let scopes = narrow_beside(&request.scopes, None, layers)?;

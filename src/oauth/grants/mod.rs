@@ -16,6 +16,7 @@ use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Flaw, Key, NOT_SIGNED};
 use crate::kit::clock::Time;
 use crate::kit::cx::{Origin, Tenant};
+use crate::kit::dpop::Proof;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::client_auth::LONGEST;
 use crate::tokens::ledger::Artefact;
@@ -30,6 +31,8 @@ pub struct Request<'a> {
     pub scopes: Scopes,
     /// The client, if one is named.
     pub client: Option<&'a Authenticated>,
+    /// The proof of the key to which the token will be bound, if there is one.
+    pub proof: Option<&'a Proof>,
     /// Whether it is decided anew, since another spent its refresh token first.
     pub repeated: bool,
     /// From where it came.

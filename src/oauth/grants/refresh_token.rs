@@ -94,11 +94,13 @@ fn decide(request: &Request<'_>, known: &Authenticated, found: &Found) -> Result
 }
 
 /// RFC 9449 section 5: what was bound to a key when it was issued is refreshed with a proof by that key.
-fn check_key(_: &Request<'_>, family: &Family) -> Result<()> {
-    if family.jkt.is_none() {
+fn check_key(request: &Request<'_>, family: &Family) -> Result<()> {
+    let Some(jkt) = &family.jkt else { return Ok(()) };
+    if request.proof.is_some_and(|proof| proof.jkt == *jkt) {
         return Ok(());
     }
-    Err(invalid())
+    let why = "the refresh token is bound to a key; send a proof by it in the header DPoP";
+    Err(refuse(Kind::InvalidDpopProof, why))
 }
 
 /// The identity that held the first token holds the next one. A client that stood for none may stand for one by now.
