@@ -56,10 +56,10 @@ create table refresh_families (
     agent_epoch integer not null default 0,
     person_id uuid,
     person_epoch integer not null default 0,
+    consent_id uuid,
     -- The mission of everything obtained with it.
     mission_id uuid not null,
     token_profile text not null,
-    user_id text not null default '',
     scopes text[] not null,
     audience text[] not null,
     -- The key that whoever refreshes must prove (RFC 9449 section 5).

@@ -5,6 +5,7 @@ pub mod access;
 pub mod agents;
 pub mod api_keys;
 pub mod audit;
+pub mod authorizations;
 pub mod clients;
 pub mod delegations;
 pub mod idempotency;

@@ -17,7 +17,8 @@ use crate::kit::http::problem::Problem;
 use crate::kit::http::{health, trace};
 use crate::oauth::OauthError;
 use crate::{
-    agents, api_keys, audit, clients, delegations, keys, oauth, openapi, policies, signals, tokens, users,
+    agents, api_keys, audit, authorizations, clients, delegations, keys, oauth, openapi, policies, signals,
+    tokens, users,
 };
 
 /// The whole server. Admin routes answer at the root, where the SDK asks, and under `/api/v1`.
@@ -28,6 +29,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(keys::routes::routes())
         .merge(oauth::routes().layer(CatchPanicLayer::custom(oauth_panicked)))
         .merge(agents::routes::self_routes())
+        .merge(users::routes::open_routes())
         .merge(admin())
         .nest("/api/v1", admin())
         .fallback(not_found)
@@ -50,6 +52,7 @@ fn admin() -> Router<Arc<App>> {
         .merge(signals::routes::routes())
         .merge(audit::routes::routes())
         .merge(users::routes::routes())
+        .merge(authorizations::routes::routes())
 }
 
 async fn not_found(uri: Uri) -> axum::response::Response {

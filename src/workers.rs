@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::kit::app::App;
 use crate::kit::error::{Error, Result};
-use crate::{access, agents, api_keys, idempotency, keys, signals, tokens};
+use crate::{access, agents, api_keys, authorizations, idempotency, keys, signals, tokens, users};
 
 /// Starts every worker; they end at a step's end after `stop`.
 pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
@@ -39,6 +39,10 @@ pub fn start(app: &Arc<App>, stop: CancellationToken) -> TaskTracker {
         Duration::from_mins(1),
         |app| async move { tokens::worker::forget(&app).await },
     );
+    run.every("authorizations", Duration::from_mins(1), |app| async move {
+        authorizations::worker::forget(&app).await?;
+        users::worker::forget(&app).await
+    });
     run.every("signals_forgotten", Duration::from_mins(1), |app| async move {
         signals::worker::forget(&app).await
     });

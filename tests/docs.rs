@@ -12,6 +12,8 @@ mod route_table;
 mod routes;
 #[path = "docs/tour.rs"]
 mod tour;
+#[path = "docs/words.rs"]
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -124,6 +126,11 @@ fn the_document_of_the_api_has_every_route_and_no_other() {
 fn the_table_of_actions_is_that_of_the_sources() {
     let named = table("docs/audit.md", "## Actions").into_iter().map(|row| row[0].clone()).collect();
     assert_same("docs/audit.md", &named, &actions::recorded());
+}
+
+#[test]
+fn pages_and_sources_use_the_words_of_the_glossary() {
+    assert_none(&words::strangers());
 }
 
 #[test]

@@ -192,5 +192,6 @@ fn record(now: Time, once: bool) -> Result<Record, Error> {
         return Ok(Record::Issue(credential, entry));
     }
     let artefacts = vec![Artefact { kind: "load", key, until: now + time::Duration::HOUR }];
-    Ok(Record::IssueOnce(credential, entry.clone(), Box::new(Once { artefacts, refusal: entry })))
+    let refusals = artefacts.iter().map(|artefact| (artefact.kind, entry.clone())).collect();
+    Ok(Record::IssueOnce(credential, entry, Box::new(Once { artefacts, refusals, refresh: None })))
 }

@@ -1,23 +1,26 @@
 //! Who may administer: admin keys, our own tokens that carry an admin scope, and the open mode of development.
 //! A handler that takes an [`Admin`] does not run unless its caller was let in.
 mod admin_keys;
+mod bearer;
 mod lockout;
 mod open;
 mod own_token;
+pub mod possession;
 pub mod scope;
 mod store;
 mod tenant;
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
 use uuid::Uuid;
 
 pub use lockout::{Lockouts, check_lockout, count_failure, refresh as refresh_lockouts};
 
+pub use bearer::{Presented, Scheme, presented};
 pub use own_token::OwnToken;
 
 pub use admin_keys::{AdminKey, NewAdminKey, create, list, revoke};
@@ -161,7 +164,7 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
             (Err(error), Some(own)) => (own, Err(error)),
             (Err(error), None) => return Err(error.into()),
         };
-        let credential = bearer(&parts.headers)?.map(|credential| Secret::new(credential.to_owned()));
+        let credential = presented(&parts.headers)?.map(|shown| Secret::new(shown.token.to_owned()));
         let origin = origin(parts);
         let admin =
             Self { app: app.clone(), tenant, now, caller, origin, credential, permission: PhantomData };
@@ -178,10 +181,12 @@ impl<P: Permission> FromRequestParts<Arc<App>> for Admin<P> {
 }
 
 impl<P: Permission> Admin<P> {
-    /// Whether the caller would still be let in, for an answer that goes on for long.
+    /// Whether the caller would still be let in, for an answer that goes on for long. A key that its credential is bound
+    /// to was proved when the request came.
     pub async fn check_again(&mut self) -> Result<()> {
         let Some(credential) = &self.credential else { return Ok(()) };
-        let found = authenticate(&self.app, credential.expose(), self.app.clock.now()).await?;
+        let presented = Presented { scheme: Scheme::Bearer, token: credential.expose() };
+        let found = authenticate(&self.app, None, &presented, self.app.clock.now()).await?;
         self.caller = found.caller;
         self.permit(&found.networks).await
     }
@@ -208,43 +213,67 @@ impl<P: Permission> Admin<P> {
 async fn admit(app: &App, parts: &Parts, now: Time) -> Result<Authenticated> {
     let address = client(&parts.extensions);
     check_lockout(app, address, now)?;
-    let Some(credential) = bearer(&parts.headers)? else {
+    let Some(credential) = presented(&parts.headers)? else {
         if !app.config.admin_open() {
             return Err(missing());
         }
         open::check(parts)?;
         return Ok(open::authenticated());
     };
-    match authenticate(app, credential, now).await {
+    match authenticate(app, Some(parts), &credential, now).await {
         Ok(authenticated) => {
             app.rates.key(&authenticated.caller.id)?;
             Ok(authenticated)
         }
         Err(error) => {
-            if let Error::Refused(Refused { kind: Kind::InvalidToken, .. }) = &error {
-                count_failure(app, address, now).await?;
-            }
+            count_wrong(app, address, &error, now).await?;
             Err(error)
         }
     }
 }
 
-async fn authenticate(app: &App, credential: &str, now: Time) -> Result<Authenticated> {
-    if credential.starts_with(admin_keys::PREFIX) {
-        let mut db = app.connection().await?;
-        return admin_keys::authenticate(app, &mut db, credential, now).await;
+/// A wrong credential counts, and so does a token without the proof of its key.
+async fn count_wrong(app: &App, address: Option<IpAddr>, error: &Error, now: Time) -> Result<()> {
+    match error {
+        Error::Refused(Refused { kind: Kind::InvalidToken | Kind::InvalidDpopProof, .. }) => {
+            count_failure(app, address, now).await
+        }
+        _ => Ok(()),
     }
-    let (caller, tenant) = authenticate_token(live_token(app, credential, now).await?);
+}
+
+/// What a credential proves. Where it is bound to a key, that is proved by the request of these parts.
+async fn authenticate(
+    app: &App,
+    parts: Option<&Parts>,
+    presented: &Presented<'_>,
+    now: Time,
+) -> Result<Authenticated> {
+    if presented.token.starts_with(admin_keys::PREFIX) {
+        if presented.scheme != Scheme::Bearer {
+            let why = "an admin key is bound to no key pair; present it as Authorization: Bearer KEY";
+            return Err(refuse(Kind::InvalidToken, why));
+        }
+        let mut db = app.connection().await?;
+        return admin_keys::authenticate(app, &mut db, presented.token, now).await;
+    }
+    let (caller, tenant) = authenticate_token(live_token(app, parts, presented, now).await?);
     Ok(Authenticated { caller, tenant: Some(tenant), networks: Networks::default() })
 }
 
-/// A token of ours that stands and is meant for this server: who was given one for himself must not administer with it
-/// (RFC 8725 section 3.9).
-async fn live_token(app: &App, token: &str, now: Time) -> Result<Found> {
+/// A token of ours that stands, is meant for this server and presented by whoever it is bound to: who was given one for
+/// himself must not administer with it (RFC 8725 section 3.9).
+async fn live_token(app: &App, parts: Option<&Parts>, presented: &Presented<'_>, now: Time) -> Result<Found> {
     let why = "the token is unknown, expired, revoked or meant for somebody else";
-    let found = tokens::verify(app, token, now).await?;
+    let found = tokens::verify(app, presented.token, now).await?;
     let found = found.filter(|found| found.audience.iter().any(|name| name == app.config.issuer()));
-    found.ok_or_else(|| refuse(Kind::InvalidToken, why))
+    let found = found.ok_or_else(|| refuse(Kind::InvalidToken, why))?;
+    if let Some(parts) = parts {
+        let target = possession::Target::of(app, parts);
+        let shown = possession::Shown { presented, found: &found };
+        possession::check(app, parts, Some(&target), shown, now).await?;
+    }
+    Ok(found)
 }
 
 /// Who presents a token, and in which tenant.
@@ -258,24 +287,6 @@ fn authenticate_token(token: Found) -> (Caller, Tenant) {
         authority: Authority::Scopes(token.scopes),
     };
     (caller, Tenant { account_id: token.account_id, project_id: token.project_id })
-}
-
-/// The bearer credential of a request (RFC 6750 section 2.1: in the header and nowhere else).
-pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(refuse(Kind::InvalidRequest, "more than one Authorization header"));
-    }
-    let malformed =
-        || refuse(Kind::InvalidToken, "the Authorization header is not of the form: Bearer TOKEN");
-    let (scheme, token) =
-        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(malformed)?;
-    let token = token.trim();
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(malformed());
-    }
-    Ok(Some(token))
 }
 
 /// Facts of the request for the audit log.

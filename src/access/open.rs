@@ -56,7 +56,7 @@ pub(super) fn check(parts: &Parts) -> Result<()> {
 }
 
 /// Exactly one `Host`, which names loopback; an absolute request target must name it too.
-fn is_loopback_host(parts: &Parts) -> bool {
+pub(super) fn is_loopback_host(parts: &Parts) -> bool {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let target = parts.uri.authority().is_none_or(|authority| is_loopback_authority(authority.as_str()));

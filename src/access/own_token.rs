@@ -7,12 +7,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use uuid::Uuid;
 
-use super::{Work, authenticate_token, bearer, check_lockout, count_failure, origin};
+use super::{Work, authenticate_token, check_lockout, count_wrong, origin, presented};
 use crate::audit::Event;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Origin};
-use crate::kit::error::{Error, Kind, Refused, Result, refuse};
+use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::http::problem::Problem;
 use crate::kit::http::trace::client;
 use crate::tokens::Found;
@@ -48,10 +48,10 @@ impl FromRequestParts<Arc<App>> for OwnToken {
         let address = client(&parts.extensions);
         check_lockout(app, address, now)?;
         let why = "present a token of your own: Authorization: Bearer …";
-        let token = bearer(&parts.headers)?.ok_or_else(|| refuse(Kind::MissingCredential, why))?;
-        let found = super::live_token(app, token, now).await;
-        if let Err(Error::Refused(Refused { kind: Kind::InvalidToken, .. })) = &found {
-            count_failure(app, address, now).await?;
+        let token = presented(&parts.headers)?.ok_or_else(|| refuse(Kind::MissingCredential, why))?;
+        let found = super::live_token(app, Some(&*parts), &token, now).await;
+        if let Err(error) = &found {
+            count_wrong(app, address, error, now).await?;
         }
         let found = found?;
         let own = found.delegation_depth == 0 && !NOT_OWN.contains(&found.grant_type.as_str());

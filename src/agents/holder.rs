@@ -46,6 +46,8 @@ pub struct Holder {
     pub publisher: String,
     /// The tools it may use.
     pub capabilities: Value,
+    /// The thumbprint of the key to which its tokens must be bound, if one is registered.
+    pub dpop_jkt: Option<String>,
 }
 
 /// A row of the view `holders`: an identity with its tenant's state, its policy and its registered key.

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::holder::Holder;
 use super::types::{Agent, Status};
 use super::update::{ceiling, check_takeover};
 use super::{get, lock, store};
@@ -29,6 +30,23 @@ pub fn usable(status: Status, expires_at: Option<Time>, now: Time) -> Result<()>
         ));
     }
     Ok(())
+}
+
+/// Whether what is issued to an agent is bound to the key that it registered for that. The only place that says no for it.
+pub fn check_binding(holder: &Holder, jkt: Option<&str>) -> Result<()> {
+    let Some(registered) = holder.dpop_jkt.as_deref() else { return Ok(()) };
+    match jkt {
+        Some(jkt) if jkt == registered => Ok(()),
+        Some(_) => {
+            let why = "the DPoP proof is not by the key that is registered for the agent's tokens";
+            Err(refuse(Kind::InvalidDpopProof, why))
+        }
+        None => {
+            let why =
+                "the agent's tokens are bound to a registered key; send a proof by it in the header DPoP";
+            Err(refuse(Kind::InvalidDpopProof, why))
+        }
+    }
 }
 
 /// Makes an agent usable. Keys and tokens of before a deactivation stay dead.

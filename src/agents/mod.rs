@@ -1,8 +1,12 @@
 //! Agents and the other identities of a tenant: what they are, when they are usable, and how an administrator changes
 //! them.
+mod bound_key;
+mod bound_key_routes;
+mod discovery;
 mod enrol;
 mod filter;
 mod holder;
+mod identity;
 mod lifecycle;
 mod offboard;
 mod public_key;
@@ -15,10 +19,11 @@ pub mod routes;
 mod self_routes;
 pub mod worker;
 
+pub use bound_key::{DpopKeyRotated, NewDpopKey, rotate_dpop_key};
 pub use holder::{Holder, Holding};
 pub use lifecycle::{
-    activate, contain, deactivate, delete, for_further_key, rehearse_deactivation, revoke_tokens, rotate_key,
-    usable,
+    activate, check_binding, contain, deactivate, delete, for_further_key, rehearse_deactivation,
+    revoke_tokens, rotate_key, usable,
 };
 pub use offboard::{Leaver, Offboarded, offboard};
 pub use register::{NewAgent, Registered, register, register_for_key};

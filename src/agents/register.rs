@@ -3,14 +3,18 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
+use super::discovery::NATIVE;
+use super::identity::Tiers;
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
-use super::{get, public_key, store};
+use super::{bound_key, get, public_key, store};
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::api_keys::{self, NewApiKey, Settings};
 use crate::audit::{self, Event};
 use crate::kit::app::App;
+use crate::kit::clock::Time;
 use crate::kit::config::Limits;
 use crate::kit::cx::{Caller, Cx};
 use crate::kit::error::{Error, Kind, Result, refuse_at};
@@ -24,7 +28,8 @@ use crate::{policies, tenancy};
 /// An agent to be registered. Members it does not know are ignored; a tenant in the body is too.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 pub struct NewAgent {
-    /// What people call it; not empty.
+    /// What people call it; not empty where it is to get a key.
+    #[serde(default)]
     pub name: String,
     /// The tenant's own id for it: `[A-Za-z0-9._-]`.
     pub external_id: String,
@@ -81,14 +86,49 @@ pub struct Registered {
     pub api_key: Secret,
 }
 
+/// An identity that was just written, with what its first key needs.
+#[derive(Debug)]
+pub(super) struct Entered {
+    pub id: Uuid,
+    name: String,
+    owner: String,
+    key_policy_id: Uuid,
+    expires_at: Option<Time>,
+}
+
 /// Registers an agent: all of it or nothing.
 pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registered> {
+    if new.name.trim().is_empty() {
+        return Err(refuse_at(Kind::Invalid, "name must not be empty", "body.name", ""));
+    }
     check(&new, &app.config.limits)?;
     let owner = owner(new.created_by.as_deref(), &cx.caller)?;
+    let entered = enter(app, cx, new, owner, |row| row).await?;
+    let key = NewApiKey {
+        id: ids::new(cx.now)?,
+        identity_id: entered.id,
+        name: format!("Agent: {}", entered.name),
+        expires_at: entered.expires_at,
+        settings: Settings::plain(entered.key_policy_id, entered.owner),
+    };
+    let api_key = api_keys::create(app, cx, key).await?;
+    Ok(Registered { agent: get(cx, entered.id).await?, api_key })
+}
+
+/// Checks all that is said of a new identity and writes it, in the shape that `shape` gives the row.
+pub(super) async fn enter(
+    app: &App,
+    cx: &mut Cx,
+    new: NewAgent,
+    owner: String,
+    shape: impl FnOnce(store::Row) -> store::Row,
+) -> Result<Entered> {
+    check(&new, &app.config.limits)?;
     let ends = |text| members::expires_at(text, cx.now);
     let expires_at = new.expires_at.as_deref().map(ends).transpose()?.flatten();
     let key =
         new.public_key_pem.as_deref().filter(|pem| !pem.is_empty()).map(public_key::parse).transpose()?;
+    let dpop_jkt = bound_key::of_metadata(&new.metadata)?;
     let scopes = Scopes::of(new.allowed_scopes.iter().map(String::as_str), app.config.limits.scopes)?;
     let ceiling: Ceiling = Some(scopes).filter(|scopes| !scopes.is_empty());
     // The agent's own ceiling outlives the policy that may mask a part of it today, so it is checked by itself as well.
@@ -108,28 +148,44 @@ pub async fn register(app: &App, cx: &mut Cx, new: NewAgent) -> Result<Registere
     }
     let own = scope::intersect([ceiling.clone(), policy.ceiling()]);
     check_takeover(cx, "body.allowed_scopes", own, key_policy.as_ref().and_then(Policy::ceiling))?;
-    let row = store::Row {
-        id: ids::new(cx.now)?,
-        wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
+    let row = shape(store::Row {
         allowed_scopes: ceiling.map(|scopes| scopes.as_slice().to_vec()),
-        owner: owner.clone(),
-        policy_id: policy.id,
         expires_at,
         key,
-        new,
-    };
+        dpop_jkt,
+        ..plain_row(app, cx, new, owner, policy.id)?
+    });
     if !store::insert(cx, &row).await? {
         return Err(taken(cx, &row.new.external_id).await?);
     }
-    let key = NewApiKey {
-        id: ids::new(cx.now)?,
-        identity_id: row.id,
-        name: format!("Agent: {}", row.new.name),
+    Ok(Entered {
+        id: row.id,
+        name: row.new.name,
+        owner: row.owner,
+        key_policy_id: key_policy.map_or(policy.id, |policy| policy.id),
         expires_at,
-        settings: Settings::plain(key_policy.map_or(policy.id, |policy| policy.id), owner),
-    };
-    let api_key = api_keys::create(app, cx, key).await?;
-    Ok(Registered { agent: get(cx, row.id).await?, api_key })
+    })
+}
+
+/// An active identity that was registered here, without a limit, a key or an end of its own.
+fn plain_row(app: &App, cx: &Cx, new: NewAgent, owner: String, policy_id: Uuid) -> Result<store::Row> {
+    Ok(store::Row {
+        id: ids::new(cx.now)?,
+        wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
+        status: Status::Active,
+        origin: NATIVE.to_owned(),
+        source_id: String::new(),
+        seen_at: None,
+        tiers: Tiers::default(),
+        allowed_scopes: None,
+        created_by: owner.clone(),
+        owner,
+        policy_id,
+        expires_at: None,
+        key: None,
+        dpop_jkt: None,
+        new,
+    })
 }
 
 /// Makes the identity of an API key for which none was named, since a token needs a subject: a service of the key's name
@@ -148,16 +204,8 @@ pub async fn register_for_key(
         labels: product.iter().map(|product| ("product".to_owned(), Value::from(*product))).collect(),
         ..NewAgent::default()
     };
-    let row = store::Row {
-        id: key.identity_id,
-        wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
-        allowed_scopes: None,
-        owner: key.settings.created_by.clone(),
-        policy_id: policy.id,
-        expires_at: None,
-        key: None,
-        new,
-    };
+    let owner = key.settings.created_by.clone();
+    let row = store::Row { id: key.identity_id, ..plain_row(app, cx, new, owner, policy.id)? };
     if !store::insert(cx, &row).await? {
         return Err(taken(cx, &row.new.external_id).await?);
     }
@@ -167,16 +215,21 @@ pub async fn register_for_key(
 }
 
 fn check(new: &NewAgent, limits: &Limits) -> Result<()> {
-    if new.name.trim().is_empty() {
-        return Err(refuse_at(Kind::Invalid, "name must not be empty", "body.name", ""));
-    }
     if new.external_id.is_empty() {
         return Err(refuse_at(Kind::Invalid, "external_id must not be empty", "body.external_id", ""));
     }
     tenancy::check_segment("body.external_id", &new.external_id)?;
-    if let Some(sub_type) = &new.sub_type {
-        check_sub_type(new.identity_type, sub_type)?;
-    }
+    check_type(new)?;
+    check_texts(new, limits)
+}
+
+/// Refuses a sub type that does not go with the type.
+pub(super) fn check_type(new: &NewAgent) -> Result<()> {
+    new.sub_type.as_deref().map_or(Ok(()), |sub_type| check_sub_type(new.identity_type, sub_type))
+}
+
+/// Refuses texts that are too long.
+pub(super) fn check_texts(new: &NewAgent, limits: &Limits) -> Result<()> {
     for (name, text) in [
         ("name", &new.name),
         ("framework", &new.framework),
@@ -209,23 +262,31 @@ pub(super) fn is_person(name: &str) -> bool {
 
 /// Who answers for the agent.
 fn owner(named: Option<&str>, caller: &Caller) -> Result<String> {
-    let owner = named.filter(|name| is_person(name)).or(caller.user.as_deref()).ok_or_else(|| {
-        refuse_at(
-            Kind::InvalidRequest,
-            "created_by is missing: name the person who answers for the agent",
-            "body.created_by",
-            "",
-        )
-    })?;
-    if owner.trim() != owner || owner.len() > 255 {
-        let why = "created_by has at most 255 bytes and no space at either end";
-        return Err(refuse_at(Kind::InvalidRequest, why, "body.created_by", ""));
+    let person = named.filter(|name| is_person(name)).or(caller.user.as_deref());
+    check_owner("body.created_by", person.unwrap_or_default())
+}
+
+/// Takes a person's name as the one who answers for an identity; `at` is the member of the request that holds it.
+pub(super) fn check_owner(at: &'static str, named: &str) -> Result<String> {
+    let name = at.trim_start_matches("body.");
+    if !is_person(named) {
+        let why = format!("{name} is missing: name the person who answers for the agent");
+        return Err(refuse_at(Kind::InvalidRequest, why, at, ""));
     }
-    Ok(owner.to_owned())
+    if named.trim() != named || named.len() > 255 {
+        let why = format!("{name} has at most 255 bytes and no space at either end");
+        return Err(refuse_at(Kind::InvalidRequest, why, at, ""));
+    }
+    Ok(named.to_owned())
 }
 
 /// `spiffe://{trust domain}/{account}/{project}/{type}/{external id}`; every part was checked to be a path segment.
-fn wimse_uri(trust_domain: &str, cx: &Cx, identity_type: IdentityType, external_id: &str) -> String {
+pub(super) fn wimse_uri(
+    trust_domain: &str,
+    cx: &Cx,
+    identity_type: IdentityType,
+    external_id: &str,
+) -> String {
     let (account, project) = (&cx.tenant.account_id, &cx.tenant.project_id);
     format!("spiffe://{trust_domain}/{account}/{project}/{}/{external_id}", identity_type.as_str())
 }

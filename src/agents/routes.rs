@@ -12,7 +12,7 @@ use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::types::{IdentityType, TrustLevel};
-use super::{Agent, AgentPatch, Leaver, NewAgent, Status, filter};
+use super::{Agent, AgentPatch, Leaver, NewAgent, Status, discovery, filter, identity};
 use crate::access::{Admin, ManageCredentials, ManageIdentities, Work};
 use crate::agents;
 use crate::audit::Event;
@@ -39,7 +39,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/agents/registry/{id}/rotate-key", post(rotate_key))
         .route("/agents/{id}/tokens", get(tokens_of))
         .route("/agents/{id}/tokens/revoke-all", post(revoke_tokens))
+        .merge(super::bound_key_routes::routes())
         .route("/identities/offboard-by-owner", post(offboard))
+        .merge(identity::routes::routes())
+        .merge(discovery::routes::routes())
 }
 
 /// The same for the document of the API.
@@ -55,11 +58,15 @@ pub fn routes() -> Router<Arc<App>> {
     rotate_key,
     tokens_of,
     revoke_tokens,
+    super::bound_key_routes::rotate_dpop_key,
     offboard
 ))]
 pub struct Api;
 
 pub use super::self_routes::{Api as SelfApi, routes as self_routes};
+
+pub use super::discovery::routes::Api as DiscoveryApi;
+pub use super::identity::routes::Api as IdentityApi;
 
 /// An agent with a key that is shown this once.
 #[derive(Debug, Serialize, ToSchema)]

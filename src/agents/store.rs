@@ -1,9 +1,11 @@
 //! SQL of identities.
 
+use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
 use super::holder::Holding;
+use super::identity::{Identity, Tiers};
 use super::public_key::RegisteredKey;
 use super::register::NewAgent;
 use super::types::{Agent, Status};
@@ -13,16 +15,29 @@ use crate::kit::cx::Cx;
 use crate::kit::error::Result;
 use crate::kit::http::page::Page;
 
+/// What a row of the view `agents` is read as.
+pub trait Shape: for<'row> FromRow<'row, PgRow> + Send + Unpin {}
+
+impl Shape for Agent {}
+impl Shape for Identity {}
+
 /// What a registration writes.
 #[derive(Debug)]
 pub struct Row {
     pub id: Uuid,
     pub wimse_uri: String,
+    pub status: Status,
+    pub origin: String,
+    pub source_id: String,
+    pub seen_at: Option<Time>,
+    pub tiers: Tiers,
     pub allowed_scopes: Option<Vec<String>>,
     pub owner: String,
+    pub created_by: String,
     pub policy_id: Uuid,
     pub expires_at: Option<Time>,
     pub key: Option<RegisteredKey>,
+    pub dpop_jkt: Option<String>,
     pub new: NewAgent,
 }
 
@@ -64,11 +79,12 @@ pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
     let sub_type = new.sub_type.as_deref().unwrap_or(new.identity_type.default_sub_type());
     let done = sqlx::query(
         "insert into identities (id, account_id, project_id, external_id, wimse_uri, name, identity_type, sub_type,
-             trust_level, status, owner_user_id, allowed_scopes, public_key_pem, public_key_thumbprint, framework,
-             version, publisher, description, capabilities, labels, metadata, credential_policy_id, expires_at,
-             created_by, created_at, updated_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-             $21, $22, $10, $23, $23)
+             trust_level, owner_user_id, allowed_scopes, public_key_pem, public_key_thumbprint, framework, version,
+             publisher, description, capabilities, labels, metadata, credential_policy_id, expires_at,
+             created_by, created_at, updated_at, status, origin, source_id, seen_at, capability_tier, risk_tier, ial,
+             dpop_jkt)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
+             $23, $24, $24, $25, $26, $27, $28, $29, $30, $31, $32)
          on conflict do nothing",
     )
     .bind(row.id)
@@ -93,7 +109,16 @@ pub async fn insert(cx: &mut Cx, row: &Row) -> Result<bool> {
     .bind(sqlx::types::Json(&new.metadata))
     .bind(row.policy_id)
     .bind(row.expires_at)
+    .bind(&row.created_by)
     .bind(cx.now)
+    .bind(row.status)
+    .bind(&row.origin)
+    .bind(&row.source_id)
+    .bind(row.seen_at)
+    .bind(&row.tiers.capability_tier)
+    .bind(&row.tiers.risk_tier)
+    .bind(&row.tiers.ial)
+    .bind(&row.dpop_jkt)
     .execute(&mut *cx.tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -112,6 +137,11 @@ pub async fn by_external_id(cx: &mut Cx, external_id: &str) -> sqlx::Result<(Uui
 }
 
 pub async fn get(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Agent>> {
+    find(cx, id).await
+}
+
+/// An identity as an agent or in full.
+pub async fn find<T: Shape>(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<T>> {
     sqlx::query_as("select * from agents where account_id = $1 and project_id = $2 and id = $3")
         .bind(&cx.tenant.account_id)
         .bind(&cx.tenant.project_id)
@@ -145,7 +175,7 @@ pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec
 }
 
 /// A page of the agents that match, newest first, and how many match.
-pub async fn list(cx: &mut Cx, filter: &Filter, page: Page) -> sqlx::Result<(Vec<Agent>, i64)> {
+pub async fn list<T: Shape>(cx: &mut Cx, filter: &Filter, page: Page) -> sqlx::Result<(Vec<T>, i64)> {
     let exact = filter.search.as_deref().and_then(|text| Uuid::try_parse(text).ok());
     let pattern = filter.search.as_deref().map(|text| format!("%{}%", escape_like(text)));
     let rows = sqlx::query(
@@ -196,8 +226,8 @@ pub async fn list(cx: &mut Cx, filter: &Filter, page: Page) -> sqlx::Result<(Vec
     .await?;
     let total = rows.first().map(|row| row.try_get("total")).transpose()?.unwrap_or(0);
     // The row that carries the total of an empty page has no agent.
-    let present = |row: &&sqlx::postgres::PgRow| matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(Some(_)));
-    let agents = rows.iter().filter(present).map(Agent::from_row).collect::<sqlx::Result<_>>()?;
+    let present = |row: &&PgRow| matches!(row.try_get::<Option<Uuid>, _>("id"), Ok(Some(_)));
+    let agents = rows.iter().filter(present).map(T::from_row).collect::<sqlx::Result<_>>()?;
     Ok((agents, total))
 }
 
@@ -287,6 +317,22 @@ pub async fn set_public_key(cx: &mut Cx, id: Uuid, key: &RegisteredKey) -> sqlx:
     Ok(())
 }
 
+/// With a new epoch: what was issued before was bound to another key or to none.
+pub async fn set_dpop_jkt(cx: &mut Cx, id: Uuid, jkt: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "update identities set dpop_jkt = $4, epoch = epoch + 1, updated_at = $5
+         where account_id = $1 and project_id = $2 and id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(id)
+    .bind(jkt)
+    .bind(cx.now)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
 /// A state that ends credentials begins a new epoch: what was issued before is dead, whatever comes later.
 pub async fn set_status(cx: &mut Cx, ids: &[Uuid], next: Status) -> sqlx::Result<()> {
     sqlx::query(
@@ -317,34 +363,6 @@ pub async fn begin_epoch(cx: &mut Cx, id: Uuid) -> sqlx::Result<()> {
     .execute(&mut *cx.tx)
     .await?;
     Ok(())
-}
-
-/// For an operator: the projects of the whole account in which the person answers for anything.
-pub async fn projects_of_owner(cx: &mut Cx, owner: &str) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar(
-        "select distinct project_id from identities
-         where account_id = $1 and owner_user_id = $2 and owner_user_id <> '' order by project_id",
-    )
-    .bind(&cx.tenant.account_id)
-    .bind(owner)
-    .fetch_all(&mut *cx.tx)
-    .await
-}
-
-/// Locks all that a person answers for and that is not deactivated, in the order of the ids, and answers ids and epochs.
-/// Nobody answers for what has no owner.
-pub async fn lock_of_owner(cx: &mut Cx, owner: &str) -> sqlx::Result<Vec<(Uuid, i32)>> {
-    sqlx::query_as(
-        "select id, epoch from identities
-         where account_id = $1 and project_id = $2 and owner_user_id = $3 and owner_user_id <> ''
-           and status <> 'deactivated'
-         order by id for update",
-    )
-    .bind(&cx.tenant.account_id)
-    .bind(&cx.tenant.project_id)
-    .bind(owner)
-    .fetch_all(&mut *cx.tx)
-    .await
 }
 
 /// `%` and `_` of a search mean themselves.

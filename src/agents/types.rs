@@ -195,6 +195,9 @@ pub struct Agent {
     /// RFC 7638 thumbprint of its registered key; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key_thumbprint: Option<String>,
+    /// RFC 7638 thumbprint of the key to which its tokens must be bound; absent when none is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_jkt: Option<String>,
     /// What it is built with.
     pub framework: String,
     /// Its version.

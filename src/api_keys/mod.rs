@@ -17,6 +17,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::kit::app::App;
+use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::Secret;
@@ -55,6 +56,14 @@ pub async fn get(cx: &mut Cx, id: Uuid) -> Result<ApiKey> {
 pub async fn list(cx: &mut Cx, filter: &Filter, limit: i64, offset: i64) -> Result<(Vec<ApiKey>, i64)> {
     let (ids, total) = store::page(cx, filter, limit, offset).await?;
     Ok((store::by_ids(cx, &ids).await?, total))
+}
+
+/// The live keys whose end comes until then, the nearest first.
+pub async fn ending(cx: &mut Cx, until: Time, most: i64) -> Result<Vec<ApiKey>> {
+    let ids = store::ending(cx, until, most).await?;
+    let mut keys = store::by_ids(cx, &ids).await?;
+    keys.sort_by_key(|key| (key.expires_at, key.id));
+    Ok(keys)
 }
 
 /// Ends a key with all that it minted, at once and everywhere. A replaced or expired key can be revoked too.

@@ -7,6 +7,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{ApiKey, Evidence, NewApiKey, Settings, Use};
+use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::secret::SecretHash;
 
@@ -93,6 +94,23 @@ pub async fn page(cx: &mut Cx, filter: &Filter, limit: i64, offset: i64) -> sqlx
     .bind(limit)
     .bind(offset)
     .fetch_one(&mut *cx.tx)
+    .await
+}
+
+/// The ids of the live keys whose end comes until then, the nearest first.
+pub async fn ending(cx: &mut Cx, until: Time, most: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from api_keys
+         where account_id = $1 and project_id = $2 and revoked_at is null and replaced_at is null
+           and expires_at > $3 and expires_at <= $4
+         order by expires_at, id limit $5",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(cx.now)
+    .bind(until)
+    .bind(most)
+    .fetch_all(&mut *cx.tx)
     .await
 }
 

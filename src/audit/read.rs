@@ -56,8 +56,8 @@ pub struct Row {
     pub created_at: Time,
 }
 
-/// Which rows to show. An absent filter lets all through. `resource` is another word for the target; rows belong to no
-/// organisation or session, so a filter that names one finds none.
+/// Which rows to show. An absent filter lets all through. `resource` is another word for the target; no row has an
+/// `org_id` or a `session_id`, so a filter that names one finds none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 #[schema(as = AuditFilter)]

@@ -12,6 +12,9 @@ pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 /// For clients that cannot keep a secret.
 pub const AUTHORIZATION_CODE: &str = "authorization_code";
 
+/// What may follow it.
+pub const REFRESH_TOKEN: &str = "refresh_token";
+
 /// The short names of what was sent, each once, in the order in which they came.
 pub fn short(sent: &[String]) -> Result<Vec<String>> {
     let mut names: Vec<String> = Vec::new();

@@ -2,21 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::PublicKey;
 use serde_json::{Map, Value, json};
 
 use crate::kit::error::{Error, Kind, Result, refuse_at};
+use crate::kit::jwk;
 
 /// Most keys of one client: enough for several rotations at once, few enough to try each.
 const MOST: usize = 16;
-
-/// Members of private and symmetric keys.
-const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-
-/// Bits of an RSA modulus: what is shorter is weak, what is longer is not verified by every library.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The set with its known members only; `None` for one without keys.
 pub fn public(sent: &Value) -> Result<Option<Value>> {
@@ -35,22 +27,8 @@ pub fn public(sent: &Value) -> Result<Option<Value>> {
 
 fn key(sent: &Value) -> Result<Value> {
     let sent = sent.as_object().ok_or_else(|| bad("a key of jwks is not an object"))?;
-    if PRIVATE.iter().any(|member| sent.contains_key(*member)) {
-        return Err(bad("jwks holds a private key: send public keys only, and make that key anew"));
-    }
-    let text = |member: &str| sent.get(member).and_then(Value::as_str).unwrap_or_default();
-    let (members, algorithms): (&[&str], &[&str]) = match (text("kty"), text("crv")) {
-        ("EC", "P-256") if is_point(text("x"), text("y")) => (&["kty", "crv", "x", "y"], &["ES256"]),
-        ("OKP", "Ed25519") if bytes(text("x")).is_some_and(|x| x.len() == 32) => {
-            (&["kty", "crv", "x"], &["EdDSA"])
-        }
-        ("RSA", _) if is_rsa(text("n"), text("e")) => (&["kty", "n", "e"], &["RS256", "PS256"]),
-        _ => {
-            let why = "a key of jwks is a point of P-256 (kty EC), an Ed25519 key (kty OKP), or an RSA key of 2048 to \
-                       8192 bits with an odd exponent of at least 65537";
-            return Err(bad(why));
-        }
-    };
+    let jwk::Kind { members, algorithms } =
+        jwk::kind(sent).map_err(|flaw| bad(&format!("a key of jwks is not accepted: {flaw}")))?;
     let usable = sent.get("use").is_none_or(|usage| usage == "sig")
         && sent
             .get("key_ops")
@@ -68,26 +46,6 @@ fn key(sent: &Value) -> Result<Value> {
     Ok(Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()))
 }
 
-fn is_point(x: &str, y: &str) -> bool {
-    let (Some(x), Some(y)) = (bytes(x), bytes(y)) else { return false };
-    x.len() == 32 && y.len() == 32 && PublicKey::from_sec1_bytes(&[&[4], &x[..], &y[..]].concat()).is_ok()
-}
-
-/// With an exponent of 1 a signature is the message itself; small ones help forgers against careless verifiers.
-fn is_rsa(n: &str, e: &str) -> bool {
-    let (Some(n), Some(e)) = (bytes(n), bytes(e)) else { return false };
-    let odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
-    let bits = |number: &[u8]| {
-        let zeros = number.iter().take_while(|byte| **byte == 0).count();
-        number.get(zeros).map_or(0, |first| (number.len() - zeros) * 8 - first.leading_zeros() as usize)
-    };
-    odd(&n) && odd(&e) && RSA_BITS.contains(&bits(&n)) && (17..=33).contains(&bits(&e))
-}
-
-fn bytes(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text).ok()
-}
-
 /// The value is left out: it may hold a private key.
 fn bad(why: &str) -> Error {
     refuse_at(Kind::InvalidRequest, why.to_owned(), "body.jwks", "")
@@ -95,6 +53,9 @@ fn bad(why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     const X: &str = "JU3pMZKUYtj5tDI9WOmR5jHo41bNWRm4W_K2wDVDtE0";

@@ -15,10 +15,11 @@ mod update;
 pub mod routes;
 
 pub use evidence::Evidence;
-pub use grant_types::{CIBA, CLIENT_CREDENTIALS};
+pub use grant_types::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 pub use lifecycle::{
     BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret, would_end,
 };
+pub use redirect_uris::{matches as redirect_matches, same as redirect_same};
 pub use register::{NewClient, create};
 pub use types::{AuthMethod, Client, ClientType, Secrets};
 pub use update::{ClientPatch, update};

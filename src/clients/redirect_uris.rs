@@ -1,7 +1,7 @@
 //! Redirect URIs (RFC 6749 section 3.1.2, RFC 8252). They are kept as they came and compared as they are, so only the one
 //! spelling is taken that URL parsers agree on.
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use crate::kit::config::Limits;
 use crate::kit::error::{Kind, Result, refuse_at};
@@ -15,6 +15,26 @@ pub fn check(uris: &[String], limits: &Limits) -> Result<()> {
             |why: String| refuse_at(Kind::InvalidRequest, why, format!("body.redirect_uris[{position}]"), "");
         fit(uri).map_err(bad)
     })
+}
+
+/// Whether a code may go to `asked` where `registered` is registered: the same text or, on the loopback hosts, the same but
+/// for the port, which a program on the device can't choose (RFC 8252 section 7.3), and for which of their names it is.
+pub fn matches(registered: &str, asked: &str) -> bool {
+    let rest = |uri| on_loopback(uri).map(|(_, rest)| rest);
+    registered == asked || rest(registered).is_some_and(|known| rest(asked).is_some_and(|rest| rest == known))
+}
+
+/// Whether two redirect URIs of one request are the same: `127.0.0.1` and `localhost` are.
+pub fn same(one: &str, other: &str) -> bool {
+    one == other
+        || on_loopback(one).is_some_and(|known| on_loopback(other).is_some_and(|found| found == known))
+}
+
+/// Port and all that follows, where the host is a loopback one by any of its three names.
+fn on_loopback(uri: &str) -> Option<(Option<u16>, String)> {
+    let url = Url::parse(uri).ok().filter(|url| url.scheme() == "http" && fit(uri).is_ok())?;
+    let known = ["127.0.0.1", "localhost", "[::1]"].contains(&url.host_str()?);
+    known.then(|| (url.port(), url[Position::BeforePath..].to_owned()))
 }
 
 fn fit(uri: &str) -> Result<(), String> {
@@ -55,6 +75,55 @@ fn fit(uri: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_of_a_loopback_host_may_vary_and_nothing_else() {
+        let web = "https://app.example/cb";
+        let device = "http://127.0.0.1:3000/cb?x=1";
+        for (registered, asked) in [
+            (web, web),
+            (device, device),
+            (device, "http://127.0.0.1:4000/cb?x=1"),
+            (device, "http://127.0.0.1/cb?x=1"),
+            (device, "http://localhost:1/cb?x=1"),
+            (device, "http://[::1]:1/cb?x=1"),
+            ("com.example.app:/cb", "com.example.app:/cb"),
+        ] {
+            assert!(matches(registered, asked), "{registered} {asked}");
+        }
+        for (registered, asked) in [
+            (web, "https://app.example/cb/"),
+            (web, "https://app.example/CB"),
+            (web, "https://app.example/cb?x=1"),
+            (web, "https://app.example/cb#x"),
+            (web, "https://app.example:8443/cb"),
+            (web, "https://app.example/..;/cb"),
+            (web, "https://app.example/%63b"),
+            (web, "https://app.example.evil.example/cb"),
+            (web, "https://app.example@evil.example/cb"),
+            (web, "http://app.example/cb"),
+            (web, ""),
+            (device, "http://127.0.0.1:4000/cb"),
+            (device, "http://127.0.0.1:4000/other?x=1"),
+            (device, "http://127.0.0.1:4000/cb?x=2"),
+            (device, "https://127.0.0.1:4000/cb?x=1"),
+            (device, "http://127.0.0.2:3000/cb?x=1"),
+            (device, "http://localhost.evil.example:3000/cb?x=1"),
+            (device, "http://localhost.:3000/cb?x=1"),
+            (device, "http://LOCALHOST:3000/cb?x=1"),
+            (device, "http://2130706433:3000/cb?x=1"),
+            (device, "http://u@127.0.0.1:3000/cb?x=1"),
+            (device, "http://127.0.0.1:99999/cb?x=1"),
+            ("com.example.app:/cb", "com.example.app:/cb2"),
+            ("com.example.app:/cb", "COM.example.app:/cb"),
+        ] {
+            assert!(!matches(registered, asked), "{registered} {asked}");
+        }
+        assert!(
+            same(device, "http://localhost:3000/cb?x=1") && !same(device, "http://localhost:3001/cb?x=1")
+        );
+        assert!(same(web, web) && !same(web, "https://app.example/"));
+    }
 
     #[test]
     fn what_a_browser_reads_in_two_ways_is_refused() {

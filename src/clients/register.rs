@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::grant_types::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS};
-use super::types::{AuthMethod, Client, ClientType, Secrets};
+use super::types::{AuthMethod, Client, ClientType, Dpop, Secrets};
 use super::{Created, lifecycle, rules, store};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
@@ -69,6 +69,12 @@ pub struct NewClient {
     pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims.
     pub token_profile: Option<String>,
+    /// Whether it is to obtain only tokens that are bound to a key (RFC 9449 section 5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
+    /// Whether its proofs must repeat a nonce of the server.
+    #[serde(default)]
+    pub dpop_nonce_required: bool,
     /// How it hears of an approval (CIBA); only `poll` is there.
     #[serde(default)]
     pub backchannel_token_delivery_mode: String,
@@ -131,6 +137,10 @@ fn client(cx: &Cx, new: NewClient) -> Result<Client> {
         resources: new.resources.unwrap_or_default(),
         refresh_token_reuse: rules::reuse(&new.refresh_token_reuse)?,
         token_profile: new.token_profile,
+        dpop: Dpop {
+            dpop_bound_access_tokens: new.dpop_bound_access_tokens,
+            dpop_nonce_required: new.dpop_nonce_required,
+        },
         identity_id: identity_id.transpose()?,
         registration_source: "internal".to_owned(),
         software_id: new.software_id,

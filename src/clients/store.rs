@@ -14,8 +14,9 @@ pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Res
              c.description, c.client_type, c.token_endpoint_auth_method, c.pepper_id, c.secret_hash, c.old_secret_hash,
              c.old_secret_until, c.jwks, c.grant_types, c.scopes, c.redirect_uris, c.access_token_ttl,
              c.refresh_token_ttl, c.refresh_token_reuse, c.token_profile, c.allowed_audiences, c.resources,
-             c.identity_id as client_identity_id, c.registration_source, c.software_id, c.software_version, c.contacts,
-             c.metadata, c.is_active, c.epoch as client_epoch,
+             c.dpop_bound_access_tokens, c.dpop_nonce_required, c.identity_id as client_identity_id,
+             c.registration_source, c.software_id, c.software_version, c.contacts, c.metadata, c.is_active,
+             c.epoch as client_epoch,
              c.created_by, c.created_at, c.updated_at, coalesce(t.state = 'active', false) as client_tenant_active, h.*
          from oauth_clients c
          left join tenants t on t.account_id = c.account_id and t.project_id = c.project_id
@@ -36,8 +37,9 @@ pub async fn get(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Client>> {
              c.description, c.client_type, c.token_endpoint_auth_method, c.pepper_id, c.secret_hash, c.old_secret_hash,
              c.old_secret_until, c.jwks, c.grant_types, c.scopes, c.redirect_uris, c.access_token_ttl,
              c.refresh_token_ttl, c.refresh_token_reuse, c.token_profile, c.allowed_audiences, c.resources,
-             c.identity_id as client_identity_id, c.registration_source, c.software_id, c.software_version, c.contacts,
-             c.metadata, c.is_active, c.epoch as client_epoch,
+             c.dpop_bound_access_tokens, c.dpop_nonce_required, c.identity_id as client_identity_id,
+             c.registration_source, c.software_id, c.software_version, c.contacts, c.metadata, c.is_active,
+             c.epoch as client_epoch,
              c.created_by, c.created_at, c.updated_at, coalesce(t.state = 'active', false) as client_tenant_active
          from oauth_clients c
          left join tenants t on t.account_id = c.account_id and t.project_id = c.project_id
@@ -61,8 +63,9 @@ pub async fn list(cx: &mut Cx) -> sqlx::Result<Vec<Client>> {
              c.description, c.client_type, c.token_endpoint_auth_method, c.pepper_id, c.secret_hash, c.old_secret_hash,
              c.old_secret_until, c.jwks, c.grant_types, c.scopes, c.redirect_uris, c.access_token_ttl,
              c.refresh_token_ttl, c.refresh_token_reuse, c.token_profile, c.allowed_audiences, c.resources,
-             c.identity_id as client_identity_id, c.registration_source, c.software_id, c.software_version, c.contacts,
-             c.metadata, c.is_active, c.epoch as client_epoch,
+             c.dpop_bound_access_tokens, c.dpop_nonce_required, c.identity_id as client_identity_id,
+             c.registration_source, c.software_id, c.software_version, c.contacts, c.metadata, c.is_active,
+             c.epoch as client_epoch,
              c.created_by, c.created_at, c.updated_at, coalesce(t.state = 'active', false) as client_tenant_active
          from oauth_clients c
          left join tenants t on t.account_id = c.account_id and t.project_id = c.project_id
@@ -83,9 +86,9 @@ pub async fn insert(cx: &mut Cx, client: &Client) -> sqlx::Result<bool> {
              token_endpoint_auth_method, pepper_id, secret_hash, jwks, grant_types, scopes, redirect_uris,
              access_token_ttl, refresh_token_ttl, token_profile, identity_id, registration_source, software_id,
              software_version, contacts, metadata, refresh_token_reuse, created_by, created_at, updated_at,
-             allowed_audiences, resources)
+             allowed_audiences, resources, dpop_bound_access_tokens, dpop_nonce_required)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22,
-             $23, $24, $25, $26, $26, $27, $28)
+             $23, $24, $25, $26, $26, $27, $28, $29, $30)
          on conflict do nothing",
     )
     .bind(client.id)
@@ -116,6 +119,8 @@ pub async fn insert(cx: &mut Cx, client: &Client) -> sqlx::Result<bool> {
     .bind(client.created_at)
     .bind(&client.allowed_audiences)
     .bind(&client.resources)
+    .bind(client.dpop.dpop_bound_access_tokens)
+    .bind(client.dpop.dpop_nonce_required)
     .execute(&mut *cx.tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -128,7 +133,8 @@ pub async fn save(cx: &mut Cx, client: &Client) -> sqlx::Result<()> {
         "update oauth_clients set name = $4, description = $5, pepper_id = $6, secret_hash = $7, old_secret_hash = $8,
              old_secret_until = $9, jwks = $10, grant_types = $11, scopes = $12, redirect_uris = $13,
              access_token_ttl = $14, refresh_token_ttl = $15, token_profile = $16, metadata = $17, is_active = $18,
-             epoch = $19, refresh_token_reuse = $20, updated_at = $21, allowed_audiences = $22, resources = $23
+             epoch = $19, refresh_token_reuse = $20, updated_at = $21, allowed_audiences = $22, resources = $23,
+             dpop_bound_access_tokens = $24, dpop_nonce_required = $25
          where account_id = $1 and project_id = $2 and id = $3",
     )
     .bind(&cx.tenant.account_id)
@@ -154,6 +160,8 @@ pub async fn save(cx: &mut Cx, client: &Client) -> sqlx::Result<()> {
     .bind(client.updated_at)
     .bind(&client.allowed_audiences)
     .bind(&client.resources)
+    .bind(client.dpop.dpop_bound_access_tokens)
+    .bind(client.dpop.dpop_nonce_required)
     .execute(&mut *cx.tx)
     .await?;
     Ok(())

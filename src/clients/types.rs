@@ -86,6 +86,16 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// What is asked of the proofs of possession of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema, FromRow)]
+#[schema(as = OAuthClientDpop)]
+pub struct Dpop {
+    /// Whether it obtains only tokens that are bound to a key (RFC 9449 section 5.2).
+    pub dpop_bound_access_tokens: bool,
+    /// Whether its proofs must repeat a nonce of the server.
+    pub dpop_nonce_required: bool,
+}
+
 /// A client. No member is ever null on the wire: programs refuse that.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = OAuthClientMembers)]
@@ -132,6 +142,9 @@ pub struct Client {
     /// The shape of its tokens' claims, where it is not the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_profile: Option<String>,
+    /// What is asked of its proofs of possession.
+    #[serde(flatten)]
+    pub dpop: Dpop,
     /// The identity it was bound to, shown as "" where there is none.
     #[serde(skip)]
     pub identity_id: Option<Uuid>,
@@ -197,6 +210,7 @@ impl FromRow<'_, PgRow> for Client {
             resources: row.try_get("resources")?,
             refresh_token_reuse: row.try_get("refresh_token_reuse")?,
             token_profile: row.try_get("token_profile")?,
+            dpop: Dpop::from_row(row)?,
             identity_id: row.try_get("client_identity_id")?,
             registration_source: row.try_get("registration_source")?,
             software_id: row.try_get("software_id")?,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::types::Client;
+use super::types::{Client, Dpop};
 use super::{lifecycle, lock, rules};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
@@ -40,6 +40,10 @@ pub struct ClientPatch {
     pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims; "" leaves that to the server.
     pub token_profile: Option<String>,
+    /// Whether it obtains only tokens that are bound to a key.
+    pub dpop_bound_access_tokens: Option<bool>,
+    /// Whether its proofs must repeat a nonce of the server.
+    pub dpop_nonce_required: Option<bool>,
     /// Whether it may authenticate. One that may not loses its tokens for good.
     pub is_active: Option<bool>,
     /// Anything else.
@@ -62,6 +66,8 @@ impl ClientPatch {
             ("allowed_audiences", self.allowed_audiences.is_some()),
             ("resources", self.resources.is_some()),
             ("token_profile", self.token_profile.is_some()),
+            ("dpop_bound_access_tokens", self.dpop_bound_access_tokens.is_some()),
+            ("dpop_nonce_required", self.dpop_nonce_required.is_some()),
             ("is_active", self.is_active.is_some()),
             ("metadata", self.metadata.is_some()),
         ];
@@ -94,6 +100,12 @@ impl ClientPatch {
             allowed_audiences: self.allowed_audiences.unwrap_or(client.allowed_audiences),
             resources: self.resources.unwrap_or(client.resources),
             token_profile: self.token_profile.or(client.token_profile),
+            dpop: Dpop {
+                dpop_bound_access_tokens: self
+                    .dpop_bound_access_tokens
+                    .unwrap_or(client.dpop.dpop_bound_access_tokens),
+                dpop_nonce_required: self.dpop_nonce_required.unwrap_or(client.dpop.dpop_nonce_required),
+            },
             is_active: self.is_active.unwrap_or(client.is_active),
             metadata: self.metadata.map_or(client.metadata, Value::Object),
             ..client

@@ -12,6 +12,8 @@ pub mod worker;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -100,10 +102,32 @@ impl Keys {
         Ok(newest.hash(secret))
     }
 
+    /// The nonce that clients may repeat in their proofs now (RFC 9449 section 8). It stands in no row: any server can tell
+    /// its own from another's invention.
+    pub fn nonce(&self, now: Time) -> Result<String> {
+        let mac = self.hash(&nonce_text(now.unix_timestamp() / NONCE_SECONDS))?.mac;
+        Ok(URL_SAFE_NO_PAD.encode(mac))
+    }
+
+    /// Whether a nonce is one of ours and not too old. A server whose clock is ahead may have given it out.
+    pub fn knows_nonce(&self, nonce: &str, now: Time) -> bool {
+        let slot = now.unix_timestamp() / NONCE_SECONDS;
+        let known = |mac: Vec<u8>| secret::same(URL_SAFE_NO_PAD.encode(mac).as_bytes(), nonce.as_bytes());
+        (slot - 1..=slot + 1).any(|slot| self.hashes(&nonce_text(slot)).into_iter().any(known))
+    }
+
     /// Every hash under which a presented secret may be stored: one for each pepper.
     pub fn hashes(&self, secret: &str) -> Vec<Vec<u8>> {
         self.peppers.iter().map(|pepper| pepper.hash(secret).mac).collect()
     }
+}
+
+/// For how long one nonce is given out, in seconds. It is accepted as long again, so that a client has time to use it.
+const NONCE_SECONDS: i64 = 150;
+
+/// What a nonce is made of: the time, which every server knows, under a pepper, which only they have.
+fn nonce_text(slot: i64) -> String {
+    format!("dpop nonce {slot}")
 }
 
 /// The signing keys, newest first, for `chancery keys list`. Needs no master key.

@@ -1,59 +1,26 @@
 //! JWTs from outside: assertions and proofs that agents and clients sign themselves. Only a compact JWS with the
 //! algorithm of its key passes (RFC 8725 section 3.1), and every claim must be there with its right type.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use p256::PublicKey;
-use p256::elliptic_curve::sec1::ToSec1Point;
-use p256::pkcs8::DecodePublicKey;
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
 use time::Duration;
 
 use super::clock::Time;
+pub use super::jws::{Flaw, Key};
+use super::jws::{Jws, present};
 use super::secret;
 
 /// How far another clock may be off. The same for every time in every assertion.
 pub const SKEW: Duration = Duration::seconds(30);
 
-/// What is wrong with an assertion, in words for whoever made it. Never holds a part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Flaw(pub &'static str);
-
 /// It was signed by somebody else, or there is nobody of whom it speaks: one answer, so that nobody can ask who exists.
 pub const NOT_SIGNED: Flaw =
     Flaw("it is not signed by a registered key of its issuer with that key's algorithm");
 
-/// The algorithms that a key of some kind may sign with.
-#[derive(Clone, Debug)]
-pub struct Key {
-    key: DecodingKey,
-    algorithms: &'static [Algorithm],
-}
-
-/// A compact JWS that was taken apart. Nothing of it is believed yet.
+/// An assertion that was taken apart. Nothing of it is believed yet.
 #[derive(Debug)]
 pub struct Assertion<'a> {
-    signed: &'a str,
-    signature: &'a str,
-    header: Header,
+    jws: Jws<'a>,
     claims: Claims,
-}
-
-#[derive(Debug, Deserialize)]
-struct Header {
-    alg: String,
-    #[serde(default, deserialize_with = "present")]
-    typ: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    kid: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    crit: Option<Value>,
-    #[serde(default, deserialize_with = "present")]
-    b64: Option<Value>,
 }
 
 /// The claims that are read; others are ignored. A number in the place of a text, or the like, does not parse.
@@ -87,11 +54,6 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// A member that is there has its type: null is a value of the wrong one, not the absence of a value (CVE-2026-25537).
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
-}
-
 /// What must be true of an assertion beside its signature.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
@@ -112,71 +74,20 @@ pub struct Once {
     pub until: Time,
 }
 
-impl Key {
-    /// A P-256 key from SPKI PEM.
-    pub fn from_pem(pem: &str) -> Result<Self, Flaw> {
-        const NO_KEY: Flaw = Flaw("the registered key is no P-256 key");
-        let point = PublicKey::from_public_key_pem(pem.trim()).map_err(|_| NO_KEY)?.to_sec1_point(false);
-        let (Some(x), Some(y)) = (point.x(), point.y()) else { return Err(NO_KEY) };
-        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        let key = DecodingKey::from_ec_components(&x, &y).map_err(|_| NO_KEY)?;
-        Ok(Self { key, algorithms: &[Algorithm::ES256] })
-    }
-
-    /// The keys of a JWK set that an assertion's `kid` may mean: the one of that name, or all where none is named.
-    pub fn from_set(set: &Value, kid: Option<&str>) -> Vec<Self> {
-        let keys = set.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let named = |key: &&Value| kid.is_none() || key.get("kid").and_then(Value::as_str) == kid;
-        keys.iter().filter(named).filter_map(Self::from_jwk).collect()
-    }
-
-    fn from_jwk(key: &Value) -> Option<Self> {
-        let text = |name: &str| key.get(name).and_then(Value::as_str);
-        let algorithms: &[Algorithm] = match (text("kty")?, text("crv"), text("alg")) {
-            ("EC", Some("P-256"), None | Some("ES256")) => &[Algorithm::ES256],
-            ("OKP", Some("Ed25519"), None | Some("EdDSA" | "Ed25519")) => &[Algorithm::EdDSA],
-            ("RSA", _, Some("RS256")) => &[Algorithm::RS256],
-            ("RSA", _, Some("PS256")) => &[Algorithm::PS256],
-            ("RSA", _, None) => &[Algorithm::RS256, Algorithm::PS256],
-            _ => return None,
-        };
-        let jwk: Jwk = serde_json::from_value(key.clone()).ok()?;
-        Some(Self { key: DecodingKey::from_jwk(&jwk).ok()?, algorithms })
-    }
-}
-
 impl<'a> Assertion<'a> {
-    /// Takes a compact JWS apart; `longest` bounds its size in bytes. Refuses every other serialization, every critical
-    /// extension, and claims of the wrong type.
+    /// Takes an assertion apart; `longest` bounds its size in bytes. Refuses what says that it is something else, and
+    /// claims of the wrong type.
     pub fn parse(token: &'a str, longest: usize) -> Result<Self, Flaw> {
-        const MALFORMED: Flaw = Flaw("it is not a signed JWT in the compact serialization");
-        if token.len() > longest {
-            return Err(Flaw("it is too long"));
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
-        let (header, claims) = signed.split_once('.').ok_or(MALFORMED)?;
-        if claims.contains('.') || signature.is_empty() {
-            return Err(MALFORMED);
-        }
-        // As text before anything parses it: a parser does not look into what it skips.
-        let decode = |part: &str| {
-            let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
-            String::from_utf8(bytes).map_err(|_| MALFORMED)
-        };
-        let header: Header = serde_json::from_str(&decode(header)?).map_err(|_| MALFORMED)?;
-        if header.crit.is_some() || header.b64.is_some() {
-            return Err(Flaw("it names a critical extension, and none is supported"));
-        }
-        if header.typ.as_deref().is_some_and(|typ| !typ.eq_ignore_ascii_case("jwt")) {
+        let jws = Jws::parse(token, longest)?;
+        if jws.typ().is_some_and(|typ| !typ.eq_ignore_ascii_case("jwt")) {
             return Err(Flaw("its typ is not JWT"));
         }
-        let claims: Claims = serde_json::from_str(&decode(claims)?)
-            .map_err(|_| Flaw("its claims are no JSON object, or a registered claim has the wrong type"))?;
+        let claims: Claims = jws.claims()?;
         // Postgres, which is asked for the issuer before anything is verified, can't hold it.
         if [&claims.iss, &claims.sub].into_iter().flatten().any(|name| name.contains('\0')) {
             return Err(Flaw("its iss or sub holds the NUL character"));
         }
-        Ok(Self { signed, signature, header, claims })
+        Ok(Self { jws, claims })
     }
 
     /// The claims, not to be believed before [`Assertion::verify`]: for finding the key.
@@ -186,19 +97,13 @@ impl<'a> Assertion<'a> {
 
     /// The name of the key in the header, not to be believed either.
     pub fn kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+        self.jws.kid()
     }
 
     /// Verifies signature, audience, times and presence of `sub`, `exp` and `jti`. Who signed and of whom it speaks is
     /// the caller's to compare. Answers by what a second use is recognised.
     pub fn verify(&self, keys: &[Key], expected: &Expected<'_>) -> Result<Once, Flaw> {
-        let signed_by = |key: &Key| {
-            let algorithm = key.algorithms.iter().find(|known| name(**known) == self.header.alg);
-            algorithm.is_some_and(|algorithm| {
-                crypto::verify(self.signature, self.signed.as_bytes(), &key.key, *algorithm).unwrap_or(false)
-            })
-        };
-        if !keys.iter().any(signed_by) {
+        if !self.jws.is_signed_by(keys) {
             return Err(NOT_SIGNED);
         }
         let claims = &self.claims;
@@ -254,15 +159,5 @@ impl Claims {
             return Err(Flaw("it lives too long"));
         }
         Ok(end)
-    }
-}
-
-fn name(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::ES256 => "ES256",
-        Algorithm::EdDSA => "EdDSA",
-        Algorithm::RS256 => "RS256",
-        Algorithm::PS256 => "PS256",
-        _ => "",
     }
 }

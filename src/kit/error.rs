@@ -29,10 +29,10 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Whether it decides anything about the caller, which then is committed. That we can't answer now decides nothing,
-    /// and the transaction in which we found out may be of no use any more.
+    /// Whether it decides anything about the caller, which then is committed. That a nonce is to be repeated, or that we
+    /// can't answer now, decides nothing, and the transaction in which we found out may be of no use any more.
     pub fn is_decision(&self) -> bool {
-        self.kind != Kind::Unavailable
+        !matches!(self.kind, Kind::Unavailable | Kind::UseDpopNonce)
     }
 }
 
@@ -73,10 +73,18 @@ pub enum Kind {
     InvalidScope,
     /// OAuth: the audience or resource that was asked for may not be granted (RFC 8693 section 2.2.2, RFC 8707).
     InvalidTarget,
+    /// OAuth: the response type is not one of ours.
+    UnsupportedResponseType,
+    /// OAuth: a person is needed, and none is known at this browser.
+    LoginRequired,
     /// OAuth: the grant type is not one of ours.
     UnsupportedGrantType,
     /// A credential policy stands against it.
     PolicyViolation,
+    /// The proof of possession is missing, wrong, used before, or of another key (RFC 9449 section 4.3).
+    InvalidDpopProof,
+    /// The proof of possession has to repeat the nonce that goes with this answer (RFC 9449 section 8).
+    UseDpopNonce,
     /// Too many requests or too many wrong credentials.
     TooManyRequests,
     /// We can't answer now; another try may succeed.

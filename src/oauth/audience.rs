@@ -5,6 +5,7 @@ use url::Url;
 
 use super::grants::Request;
 use super::params::Params;
+use crate::clients::Client;
 use crate::kit::config::Config;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::http::limits::is_name;
@@ -24,6 +25,16 @@ pub fn granted(request: &Request<'_>, within: Option<&[String]>) -> Result<Vec<S
         Some(ceiling) if asked.iter().all(|name| ceiling.contains(name)) => Ok(asked),
         Some(_) => Err(too_far()),
     }
+}
+
+/// What a person is asked to agree to: what the request names, within what the client may address. Where it names nothing,
+/// all of that, and where that is not limited, nothing: it stands for this server.
+pub fn agreeable(params: &Params, client: &Client, config: &Config) -> Result<Vec<String>> {
+    let (asked, limit) = (asked(params, config)?, &client.allowed_audiences);
+    if asked.is_empty() {
+        return Ok(limit.clone());
+    }
+    if limit.is_empty() || asked.iter().all(|name| limit.contains(name)) { Ok(asked) } else { Err(too_far()) }
 }
 
 /// What a request names, each once.

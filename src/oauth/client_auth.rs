@@ -8,8 +8,9 @@ use time::Duration;
 
 use super::error::OauthError;
 use super::params::Params;
-use crate::access;
+use crate::access::{self, possession};
 use crate::agents::Holding;
+use crate::authorizations::CODE;
 use crate::clients::{self, AuthMethod, Client, Evidence};
 use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Key};
@@ -20,6 +21,7 @@ use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::tokens::Found;
 use crate::tokens::ledger::{self, Artefact, Outcome};
+use crate::tokens::refresh::Family;
 
 /// Longest life of an assertion that a client or agent signs.
 pub const LONGEST: Duration = Duration::minutes(5);
@@ -60,6 +62,11 @@ impl Authenticated {
         };
         owns || (self.proven && found.audience.iter().any(named))
     }
+
+    /// Whether a refresh family was begun for this client. A `client_id` that was taken again is another client's.
+    pub fn owns(&self, family: &Family) -> bool {
+        family.oauth_client_id == Some(self.client.id) && family.client_id == self.client.client_id
+    }
 }
 
 /// What a request presents.
@@ -81,12 +88,35 @@ pub async fn authenticate(
     now: Time,
 ) -> Result<Option<Authenticated>, OauthError> {
     let Some(presented) = presented(basic(headers)?, params)? else { return Ok(None) };
+    let outcome = admit(app, presented, params, from, now).await;
+    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+}
+
+/// The client of this name, where that alone is enough: a public one.
+pub async fn by_name(
+    app: &App,
+    client_id: String,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
+    admit(app, Presented::Id(client_id), params, from, now).await
+}
+
+/// Checks what is presented, and counts what is wrong.
+async fn admit(
+    app: &App,
+    presented: Presented,
+    params: &Params,
+    from: &Origin,
+    now: Time,
+) -> Result<Authenticated> {
     access::check_lockout(app, from.address, now)?;
     let outcome = check(app, presented, params, now).await;
     if let Err(Error::Refused(Refused { kind: Kind::InvalidClient, .. })) = &outcome {
         access::count_failure(app, from.address, now).await?;
     }
-    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
+    outcome
 }
 
 /// Who may look at tokens and end them: a client, or in the open mode anybody.
@@ -243,6 +273,11 @@ pub fn used_before(kind: &str) -> Error {
     match kind {
         CLIENT_ASSERTION => {
             refuse(Kind::InvalidClient, "the client assertion was used before; sign a new one")
+        }
+        possession::PROOF => possession::used_before(),
+        CODE => {
+            let why = "the code was used before, so what it obtained has ended; ask the person again";
+            refuse(Kind::InvalidGrant, why)
         }
         _ => refuse(Kind::InvalidGrant, "the assertion was used before; sign a new one"),
     }

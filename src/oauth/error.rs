@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::client_auth::tries_basic;
 use crate::kit::error::{Error, Kind};
-use crate::kit::http::trace::Fault;
+use crate::kit::http::trace::{Fault, FreshNonce};
 
 /// An error on its way out of an OAuth endpoint.
 #[derive(Debug)]
@@ -63,8 +63,12 @@ pub fn code(kind: Kind) -> (&'static str, StatusCode) {
         Kind::UnauthorizedClient => ("unauthorized_client", StatusCode::BAD_REQUEST),
         Kind::InvalidScope => ("invalid_scope", StatusCode::BAD_REQUEST),
         Kind::InvalidTarget => ("invalid_target", StatusCode::BAD_REQUEST),
+        Kind::UnsupportedResponseType => ("unsupported_response_type", StatusCode::BAD_REQUEST),
+        Kind::LoginRequired => ("login_required", StatusCode::UNAUTHORIZED),
         Kind::UnsupportedGrantType => ("unsupported_grant_type", StatusCode::BAD_REQUEST),
         Kind::PolicyViolation => ("policy_violation", StatusCode::BAD_REQUEST),
+        Kind::InvalidDpopProof => ("invalid_dpop_proof", StatusCode::BAD_REQUEST),
+        Kind::UseDpopNonce => ("use_dpop_nonce", StatusCode::BAD_REQUEST),
         Kind::MissingCredential | Kind::InvalidToken => ("invalid_token", StatusCode::UNAUTHORIZED),
         Kind::InsufficientScope => ("insufficient_scope", StatusCode::FORBIDDEN),
         Kind::Forbidden => ("access_denied", StatusCode::FORBIDDEN),
@@ -87,6 +91,9 @@ impl IntoResponse for OauthError {
         };
         let (error, status) = code(refused.kind);
         let mut response = (status, Json(Body { error, error_description: &refused.why })).into_response();
+        if refused.kind == Kind::UseDpopNonce {
+            response.extensions_mut().insert(FreshNonce);
+        }
         let headers = response.headers_mut();
         if refused.kind == Kind::InvalidClient && self.basic {
             let challenge = HeaderValue::from_static("Basic realm=\"chancery\", charset=\"UTF-8\"");

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::error::OauthError;
+use super::error::{OauthError, code};
+use crate::access::possession::{self, Target};
+use crate::access::presented;
 use crate::kit::app::App;
+use crate::kit::error::{Error, Kind, Refused};
+use crate::kit::http::trace::{Challenge, FreshNonce};
 use crate::tokens::{self, claims_of};
 
 /// The claims that go out as headers.
@@ -33,7 +38,7 @@ pub struct Passed {
 /// That he may not.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct NotPassed {
-    /// `missing_token`, `invalid_authorization_header` or `invalid_token`.
+    /// `missing_token`, `invalid_authorization_header`, `invalid_token`, `invalid_dpop_proof` or `use_dpop_nonce`.
     error: &'static str,
 }
 
@@ -42,30 +47,26 @@ pub struct NotPassed {
 /// 200 with the identity's headers while the token stands, else 401.
 #[utoipa::path(get, path = "/oauth2/token/verify",
     responses((status = 200, body = Passed), (status = 401, body = NotPassed)), security(("token" = [])))]
-pub async fn verify(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, OauthError> {
-    let token = match presented(&headers) {
-        Ok(token) => token,
-        Err(error) => return Ok(refusal(&app, error)),
+pub async fn verify(State(app): State<Arc<App>>, parts: Parts) -> Result<Response, OauthError> {
+    let presented = match presented(&parts.headers) {
+        Ok(Some(presented)) => presented,
+        Ok(None) => return Ok(refusal(&app, "missing_token")),
+        Err(_) => return Ok(refusal(&app, "invalid_authorization_header")),
     };
-    let found = tokens::verify(&app, token, app.clock.now()).await?;
-    let Some(claims) = found.and_then(|_| claims_of(token)) else {
+    let now = app.clock.now();
+    let Some(found) = tokens::verify(&app, presented.token, now).await? else {
         return Ok(refusal(&app, "invalid_token"));
     };
+    // The proof was made for the request that the proxy holds, not for this one.
+    let target = Target::forwarded(&app, &parts);
+    let shown = possession::Shown { presented: &presented, found: &found };
+    match possession::check(&app, &parts, target.as_ref(), shown, now).await {
+        Ok(()) => {}
+        Err(Error::Refused(refused)) => return Ok(unproven(&app, &refused)),
+        Err(fault) => return Err(fault.into()),
+    }
+    let Some(claims) = claims_of(presented.token) else { return Ok(refusal(&app, "invalid_token")) };
     Ok((identity(&claims), axum::Json(Passed { active: true })).into_response())
-}
-
-fn presented(headers: &HeaderMap) -> Result<&str, &'static str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or("missing_token")?;
-    if values.next().is_some() {
-        return Err("invalid_authorization_header");
-    }
-    let (scheme, token) =
-        value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or("invalid_authorization_header")?;
-    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-        return Err("invalid_authorization_header");
-    }
-    Ok(token.trim())
 }
 
 fn identity(claims: &Map<String, Value>) -> HeaderMap {
@@ -97,4 +98,19 @@ fn refusal(app: &App, error: &'static str) -> Response {
     };
     let body = axum::Json(NotPassed { error });
     (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], body).into_response()
+}
+
+/// The refusal of a token that stands, and is not presented as it was issued.
+fn unproven(app: &App, refused: &Refused) -> Response {
+    let (error, _) = code(refused.kind);
+    let mut response = (StatusCode::UNAUTHORIZED, axum::Json(NotPassed { error })).into_response();
+    if let Some(challenge) =
+        Challenge::of(refused).and_then(|challenge| challenge.header(app.config.issuer()))
+    {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if refused.kind == Kind::UseDpopNonce {
+        response.extensions_mut().insert(FreshNonce);
+    }
+    response
 }

@@ -71,7 +71,7 @@ pub async fn introspect(
 /// The token's own claims, with what is live or only the row knows.
 fn answer(found: &Found, mut claims: Map<String, Value>) -> Introspection {
     claims.remove("scopes");
-    claims.insert("token_type".to_owned(), json!("Bearer"));
+    claims.insert("token_type".to_owned(), json!(if found.jkt.is_some() { "DPoP" } else { "Bearer" }));
     claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
     claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
     if let Some(agent) = found.identity_id {

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::token::GRANTS;
 use crate::kit::app::App;
+use crate::kit::jwk::ALGORITHMS;
 
 /// Authorization server metadata (RFC 8414 section 2).
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,14 +17,24 @@ use crate::kit::app::App;
 pub struct ServerMetadata {
     /// As it stands in `iss` of every token.
     issuer: String,
+    /// Where a person agrees that a client acts in their name.
+    authorization_endpoint: String,
+    /// Where clients push such requests beforehand (RFC 9126).
+    pushed_authorization_request_endpoint: String,
+    /// Every answer there says whose it is (RFC 9207).
+    authorization_response_iss_parameter_supported: bool,
+    /// How a code is bound to who asked for it (RFC 7636).
+    code_challenge_methods_supported: [&'static str; 1],
     /// Where tokens are had.
     token_endpoint: String,
     /// Where the public keys are.
     jwks_uri: String,
     /// The grants that work.
     grant_types_supported: Vec<&'static str>,
-    /// Required, also while there is no authorization endpoint.
-    response_types_supported: [&'static str; 0],
+    /// What is answered at the authorization endpoint.
+    response_types_supported: [&'static str; 1],
+    /// How it is.
+    response_modes_supported: [&'static str; 1],
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions.
@@ -44,13 +55,12 @@ pub struct ServerMetadata {
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
     /// What tokens are for by themselves.
     protected_resources: [String; 1],
+    /// RFC 9449 section 5.1.
+    dpop_signing_alg_values_supported: [&'static str; 4],
 }
 
 /// How clients authenticate; a public one names itself only.
 const METHODS: [&str; 4] = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-
-/// How a client may sign its assertions.
-const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
 
 /// How we sign.
 const SIGNED: &str = "ES256";
@@ -62,10 +72,15 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
     let issuer = app.config.issuer();
     Json(ServerMetadata {
         issuer: issuer.to_owned(),
+        authorization_endpoint: format!("{issuer}/oauth2/authorize"),
+        pushed_authorization_request_endpoint: format!("{issuer}/oauth2/par"),
+        authorization_response_iss_parameter_supported: true,
+        code_challenge_methods_supported: ["S256"],
         token_endpoint: format!("{issuer}/oauth2/token"),
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         grant_types_supported: GRANTS.iter().map(|(wire, _)| *wire).collect(),
-        response_types_supported: [],
+        response_types_supported: ["code"],
+        response_modes_supported: ["query"],
         token_endpoint_auth_methods_supported: METHODS,
         token_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         introspection_endpoint: format!("{issuer}/oauth2/token/introspect"),
@@ -76,6 +91,7 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         revocation_endpoint_auth_methods_supported: METHODS,
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         protected_resources: [issuer.to_owned()],
+        dpop_signing_alg_values_supported: ALGORITHMS,
     })
 }
 
@@ -100,6 +116,8 @@ pub struct ResourceMetadata {
     jwks_uri: String,
     /// How tokens are presented.
     bearer_methods_supported: [&'static str; 1],
+    /// How proofs of possession may be signed (RFC 9449).
+    dpop_signing_alg_values_supported: [&'static str; 4],
     /// Whether tokens must be bound to a key.
     dpop_bound_access_tokens_required: bool,
 }
@@ -117,6 +135,7 @@ pub async fn protected_resource(State(app): State<Arc<App>>) -> Json<ResourceMet
         authorization_servers: [issuer.to_owned()],
         jwks_uri: format!("{issuer}/.well-known/jwks.json"),
         bearer_methods_supported: ["header"],
+        dpop_signing_alg_values_supported: ALGORITHMS,
         dpop_bound_access_tokens_required: false,
     })
 }

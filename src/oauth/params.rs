@@ -33,6 +33,36 @@ impl Params {
         self.get(name).ok_or_else(|| refuse(Kind::InvalidRequest, format!("the parameter {name} is missing")))
     }
 
+    /// The parameters of a query, or of a request that was kept as one.
+    pub fn from_query(text: &str, limits: &Limits) -> Result<Self> {
+        Self::from_form(text.as_bytes(), limits)
+    }
+
+    /// Those of these names.
+    pub fn only(&self, names: &[&str]) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        Self(kept.map(|(name, values)| (name.clone(), values.clone())).collect())
+    }
+
+    /// The same as a form, in the order of the names.
+    pub fn form(&self, names: &[&str]) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        for name in names {
+            form.extend_pairs(self.all(name).map(|value| (name, value)));
+        }
+        form.finish()
+    }
+
+    /// The same for a client that authenticated: it need not name itself again, but names nobody else.
+    pub fn naming(mut self, client_id: &str) -> Result<Self> {
+        if self.get("client_id").is_some_and(|named| named != client_id) {
+            let why = "client_id is not the client that authenticated";
+            return Err(refuse(Kind::InvalidRequest, why));
+        }
+        self.0.insert("client_id".to_owned(), vec![client_id.to_owned()]);
+        Ok(self)
+    }
+
     fn from_form(text: &[u8], limits: &Limits) -> Result<Self> {
         let mut params: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let raw = std::str::from_utf8(text).map_err(|_| not_text())?;
@@ -96,7 +126,7 @@ impl Params {
 const REPEATED: [&str; 2] = ["audience", "resource"];
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 33] = [
     "grant_type",
     "api_key",
     "scope",
@@ -112,11 +142,24 @@ const KNOWN: [&str; 20] = [
     "assertion",
     "subject",
     "subject_token",
+    "refresh_token",
     "subject_token_type",
     "actor_token",
     "actor_token_type",
     "audience",
     "resource",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+    "dpop_jkt",
+    "request_uri",
+    "csrf",
+    "decision",
 ];
 
 impl FromRequest<Arc<App>> for Params {

@@ -14,8 +14,11 @@ use super::requests::PresentedToken;
 use crate::access::origin;
 use crate::kit::app::App;
 use crate::kit::cx::{Authority, Caller, Cx, Tenant};
-use crate::kit::error::Error;
-use crate::tokens::{self, Anchor, Found, Tried};
+use crate::kit::error::{Error, Result};
+use crate::tokens::{self, Anchor, Found, Tried, refresh};
+
+/// The reason that stands with what is ended here.
+const REASON: &str = "oauth2_revocation";
 
 /// That a token is dead.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,22 +45,19 @@ pub async fn revoke(
     let (from, now) = (origin(&parts), app.clock.now());
     let inspector = inspector(&app, &parts.headers, &params, &from, now).await?;
     let token = params.required("token")?;
-    let found = tokens::find(&app, token).await?;
-    let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
     let dry_run = params.get("dry_run") == Some("true");
     let mut ended = Vec::new();
-    if let Some(found) = found.filter(sees) {
-        let mut cx = Cx {
-            tx: app.begin_reserved().await?,
-            tenant: Tenant { account_id: found.account_id, project_id: found.project_id },
-            now,
-            caller: caller(inspector.as_ref()),
-            origin: from,
-        };
+    if let Some((tenant, anchor)) = anchor(&app, token, inspector.as_ref()).await? {
+        let caller = caller(inspector.as_ref());
+        let mut cx = Cx { tx: app.begin_reserved().await?, tenant, now, caller, origin: from };
         if dry_run {
-            ended = tokens::changed_by(&mut cx, &[Anchor::Credential(found.jti)]).await?;
+            ended = tokens::changed_by(&mut cx, &[anchor]).await?;
         }
-        tokens::revoke(&mut cx, found.jti, "oauth2_revocation").await?;
+        match anchor {
+            Anchor::Family(id) => refresh::end_family(&mut cx, id, REASON).await?,
+            Anchor::Credential(jti) => tokens::revoke(&mut cx, jti, REASON).await?,
+            _ => {}
+        }
         let done = if dry_run { cx.tx.rollback().await } else { cx.tx.commit().await };
         done.map_err(Error::from)?;
     }
@@ -65,6 +65,25 @@ pub async fn revoke(
         return Ok(axum::Json(Tried::not(ended)));
     }
     Ok(axum::Json(Tried::Done(TokenRevoked { revoked: true })))
+}
+
+/// What a token's revocation is a mark on, if whoever asks may end it. An access token takes along what hangs below it; a
+/// refresh token its whole family (section 2.1).
+async fn anchor(
+    app: &App,
+    token: &str,
+    inspector: Option<&Authenticated>,
+) -> Result<Option<(Tenant, Anchor)>> {
+    if let Some(found) = refresh::find(app, token).await? {
+        let owns = inspector.is_none_or(|known| known.owns(&found.family));
+        return Ok(owns.then_some((found.family.tenant, Anchor::Family(found.family.id))));
+    }
+    let sees = |found: &Found| inspector.is_none_or(|known| known.sees(found, app.config.issuer()));
+    let found = tokens::find(app, token).await?.filter(sees);
+    Ok(found.map(|found| {
+        let tenant = Tenant { account_id: found.account_id, project_id: found.project_id };
+        (tenant, Anchor::Credential(found.jti))
+    }))
 }
 
 /// The client or, where the mode is open, whoever holds the token.

@@ -118,6 +118,11 @@ pub async fn list(cx: &mut Cx) -> Result<Vec<CredentialPolicy>> {
     Ok(store::all(cx, None).await?)
 }
 
+/// The active policies whose end comes until then, the nearest first.
+pub async fn ending(cx: &mut Cx, until: Time, most: i64) -> Result<Vec<CredentialPolicy>> {
+    Ok(store::ending(cx, until, most).await?)
+}
+
 /// Makes a policy and says that it is new; or finds the one that the same source made under the same key before.
 pub async fn create(app: &App, cx: &mut Cx, members: Members) -> Result<(CredentialPolicy, bool)> {
     let members =

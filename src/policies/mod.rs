@@ -5,7 +5,7 @@ mod store;
 
 pub mod routes;
 
-pub use change::{CredentialPolicy, Members, create, delete, get, list, update};
+pub use change::{CredentialPolicy, Members, create, delete, ending, get, list, update};
 pub use grant_types::grant_type;
 
 use std::str::FromStr;

@@ -4,6 +4,7 @@ use sqlx::Connection;
 use uuid::Uuid;
 
 use super::{CredentialPolicy, Policy};
+use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 
 /// Like every policy that is about to be referred to, it is locked against changes, but not against others that refer
@@ -227,4 +228,22 @@ pub async fn delete(cx: &mut Cx, id: Uuid) -> sqlx::Result<()> {
         .execute(&mut *cx.tx)
         .await?;
     Ok(())
+}
+
+pub async fn ending(cx: &mut Cx, until: Time, most: i64) -> sqlx::Result<Vec<CredentialPolicy>> {
+    sqlx::query_as(
+        "select id, account_id, project_id, name, description, max_ttl_seconds, allowed_grant_types, allowed_scopes,
+             required_trust_level, required_attestation, max_delegation_depth, is_active, source, source_key,
+             expires_at, created_at, updated_at
+         from credential_policies
+         where account_id = $1 and project_id = $2 and is_active and expires_at > $3 and expires_at <= $4
+         order by expires_at, id limit $5",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(cx.now)
+    .bind(until)
+    .bind(most)
+    .fetch_all(&mut *cx.tx)
+    .await
 }

@@ -70,6 +70,8 @@ pub struct Kept {
     pub scopes: Vec<String>,
     /// For whom it is meant.
     pub audience: Vec<String>,
+    /// The thumbprint of the key it is bound to.
+    pub jkt: Option<String>,
     /// How its claims are written.
     pub token_profile: String,
     /// The person behind it.
@@ -169,6 +171,8 @@ pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Gr
         scopes,
         audience: if new.audience.is_empty() { root.audience.clone() } else { new.audience },
         ttl_seconds: ttl(new.ttl_seconds)?,
+        // Nobody proves a key here, and the token goes to the agent: only the registered key can use it.
+        jkt: root.holding.as_ref().and_then(|holding| holding.holder.dpop_jkt.clone()),
         may_act: new.may_act.filter(|value| !value.is_null()),
         ..root
     };
@@ -227,6 +231,7 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
         not_after: kept.basis.key_expires_at,
         api_key_id: kept.api_key_id,
         client: kept.oauth_client_id.map(stamp),
+        jkt: kept.jkt,
         profile: Profile::of(&kept.token_profile).unwrap_or(root.profile),
         user_id: kept.user_id,
         ..root

@@ -36,6 +36,18 @@ pub struct AccessToken {
     /// The person behind it, where one is known.
     #[serde(skip_serializing_if = "String::is_empty")]
     user_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    /// What a client need not take the token apart for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
+}
+
+/// The key to which the token is bound (RFC 9449 section 6.1).
+#[derive(Debug, Serialize, ToSchema)]
+struct Confirmation {
+    /// Its thumbprint (RFC 7638).
+    jkt: String,
 }
 
 impl AccessToken {
@@ -54,6 +66,8 @@ impl AccessToken {
             project_id: credential.tenant.project_id.clone(),
             external_id: grant.holder().map(|holder| holder.external_id.clone()).unwrap_or_default(),
             user_id: credential.user_id.clone(),
+            refresh_token: issued.refresh.as_ref().map(|made| made.token.expose().to_owned()),
+            cnf: credential.jkt.clone().map(|jkt| Confirmation { jkt }),
         }
     }
 

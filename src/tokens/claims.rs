@@ -105,6 +105,8 @@ struct Confirmation<'a> {
 pub struct Stamp {
     /// The token's id.
     pub jti: Uuid,
+    /// The mission: a root's own id, or that of the first root of its refresh family.
+    pub mission_id: Uuid,
     /// When it was issued, to the second.
     pub issued_at: Time,
     /// When it ends, to the second.
@@ -138,7 +140,7 @@ impl<'a> Claims<'a> {
             account_id: &grant.tenant.account_id,
             project_id: &grant.tenant.project_id,
             grant_type: grant.grant_type,
-            mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
+            mission_id: stamp.mission_id,
             principal_type: matches!(grant.profile, Profile::Rfc8693 | Profile::Rfc9068)
                 .then_some(if of_person { "user" } else { "workload" }),
             external_id: principal

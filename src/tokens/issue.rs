@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::actor::{Hop, Parent, Principal};
 use super::claims::{Claims, Stamp, subject};
 use super::ledger::{Artefact, Credential};
+use super::refresh::{Made, Refresh};
 use crate::access::scope::Scopes;
 use crate::agents::{self, Holder, Holding};
 use crate::keys::Typ;
@@ -58,6 +59,8 @@ pub struct Grant {
     pub may_act: Option<Value>,
     /// What is used up by it.
     pub artefacts: Vec<Artefact>,
+    /// The refresh token that is to go out beside it.
+    pub refresh: Option<Refresh>,
 }
 
 /// The client that obtains a token, as the decision saw it.
@@ -78,6 +81,8 @@ pub struct Issued {
     pub token: String,
     /// Its row.
     pub credential: Credential,
+    /// The refresh token beside it.
+    pub refresh: Option<Made>,
 }
 
 /// No chain is longer, whatever a policy says: a token lists every credential it rests on.
@@ -115,6 +120,7 @@ impl Grant {
             user_id: String::new(),
             may_act: None,
             artefacts: Vec::new(),
+            refresh: None,
         }
     }
 
@@ -142,6 +148,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let token = key.sign(typ(grant.profile), &Claims::of(app.config.issuer(), grant, &stamp))?;
+    let refresh = grant.refresh.as_ref().map(|refresh| refresh.make(app, now)).transpose()?;
     let credential = Credential {
         jti: stamp.jti,
         tenant: grant.tenant.clone(),
@@ -152,12 +159,12 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         api_key_id: grant.api_key_id,
         client: grant.client.clone(),
         person: grant.person.as_ref().map(|person| (person.id, person.epoch)),
-        family_id: None,
+        family_id: refresh.as_ref().map(|made| made.family_id),
         consent_id: grant.consent_id,
         jkt: grant.jkt.clone(),
         parent_jti: grant.parent.as_ref().map(|parent| parent.jti),
         ancestors: grant.parent.as_ref().map(Parent::lineage).unwrap_or_default(),
-        mission_id: grant.parent.as_ref().map_or(stamp.jti, |parent| parent.mission_id),
+        mission_id: stamp.mission_id,
         depth: grant.depth(),
         delegated_by: grant.parent.as_ref().map(|parent| parent.holder_uri.clone()).unwrap_or_default(),
         profile: grant.profile,
@@ -171,7 +178,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         principal: stamp.principal,
         actors: stamp.actors,
     };
-    Ok(Issued { token, credential })
+    Ok(Issued { token, credential, refresh })
 }
 
 /// What the token's header says it is (RFC 9068 section 2.1).
@@ -183,7 +190,7 @@ fn typ(profile: Profile) -> Typ {
 }
 
 /// Tenant, person, identity and policies; each has one place that says no, and it is asked for every credential.
-fn check(grant: &Grant, now: Time) -> Result<()> {
+pub fn check(grant: &Grant, now: Time) -> Result<()> {
     let of_person = grant.person.as_ref().map(|person| (&person.tenant, person.tenant_active));
     let of_holder = grant.holding.as_ref().map(|holding| (&holding.tenant, holding.tenant_active));
     if of_person.is_none() && of_holder.is_none() {
@@ -202,6 +209,7 @@ fn check(grant: &Grant, now: Time) -> Result<()> {
     }
     if let Some(Holding { holder, policy, .. }) = &grant.holding {
         agents::usable(holder.status, holder.identity_expires_at, now)?;
+        agents::check_binding(holder, grant.jkt.as_deref())?;
         if policy.is_none() {
             return Err(anyhow::anyhow!("identity {} has no credential policy", holder.identity_id).into());
         }
@@ -239,7 +247,11 @@ fn stamp(grant: &Grant, now: Time, times: (Time, Time)) -> Result<Stamp> {
         }
         (None, None) => (None, Vec::new()),
     };
-    Ok(Stamp { jti: ids::new(now)?, issued_at, expires_at, principal, actors })
+    let jti = ids::new(now)?;
+    let of_parent = grant.parent.as_ref().map(|parent| parent.mission_id);
+    let of_family = || grant.refresh.as_ref().and_then(Refresh::mission_id);
+    let mission_id = of_parent.or_else(of_family).unwrap_or(jti);
+    Ok(Stamp { jti, mission_id, issued_at, expires_at, principal, actors })
 }
 
 /// What was asked for or the default, or less where a policy, the identity's end, the parent or the grant's own bound

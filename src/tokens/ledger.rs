@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::actor::{Hop, Principal};
 use super::issue::ClientStamp;
+use super::refresh::{self, NewToken};
 use crate::access::scope::Scopes;
 use crate::audit::Entry;
 use crate::kit::clock::Time;
@@ -85,15 +86,20 @@ pub struct Artefact {
     pub until: Time,
 }
 
+/// The kind of authorization codes. A second use of one ends what the first use obtained (RFC 6749 section 4.1.2).
+pub const CODE: &str = "authorization_code";
+
 /// What one token request leaves behind.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A token, with the audit row that tells of it.
     Issue(Box<Credential>, Entry),
-    /// A token that uses something up.
+    /// A token that uses something up, or goes out beside a refresh token.
     IssueOnce(Box<Credential>, Entry, Box<Once>),
     /// A refusal with a known principal.
     Refusal(Entry),
+    /// The same of something that was used before, and of a kind by which that ends what the first use obtained.
+    Reuse(Entry, Artefact),
 }
 
 /// What a token uses up, and the entry that is written instead when another record was first.
@@ -101,8 +107,18 @@ pub enum Record {
 pub struct Once {
     /// What is used up.
     pub artefacts: Vec<Artefact>,
-    /// Tells of the refusal.
-    pub refusal: Entry,
+    /// Tells of the refusal, for each kind of what is used up. A kind without an entry leaves none: the request is decided
+    /// again.
+    pub refusals: Vec<(&'static str, Entry)>,
+    /// The refresh token that goes out beside the access token.
+    pub refresh: Option<NewToken>,
+}
+
+impl Once {
+    /// The entry for the kind of artefact that was used before.
+    fn refusal(&self, kind: &str) -> Option<&Entry> {
+        self.refusals.iter().find(|(of, _)| *of == kind).map(|(_, entry)| entry)
+    }
 }
 
 /// What became of a record.
@@ -118,7 +134,7 @@ impl Record {
     fn artefacts(&self) -> &[Artefact] {
         match self {
             Self::IssueOnce(_, _, once) => &once.artefacts,
-            Self::Issue(..) | Self::Refusal(_) => &[],
+            Self::Issue(..) | Self::Refusal(_) | Self::Reuse(..) => &[],
         }
     }
 
@@ -126,18 +142,39 @@ impl Record {
     fn user(&self) -> Uuid {
         match self {
             Self::Issue(credential, _) | Self::IssueOnce(credential, ..) => credential.jti,
-            Self::Refusal(entry) => entry.id,
+            Self::Refusal(entry) | Self::Reuse(entry, _) => entry.id,
+        }
+    }
+
+    /// The credential with the refresh token that goes out beside it, if both are to be written.
+    fn refreshed(&self, outcome: Outcome) -> Option<(&Credential, &NewToken)> {
+        match (self, outcome) {
+            (Self::IssueOnce(credential, _, once), Outcome::Written) => {
+                Some((&**credential, once.refresh.as_ref()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// The code that was used again, with what is written of it.
+    fn reused(&self, outcome: Outcome) -> Option<(&Artefact, &Entry)> {
+        match (self, outcome) {
+            (Self::Reuse(entry, artefact), _) => Some((artefact, entry)),
+            (Self::IssueOnce(_, _, once), Outcome::Used(CODE)) => {
+                once.artefacts.iter().find(|artefact| artefact.kind == CODE).zip(once.refusal(CODE))
+            }
+            _ => None,
         }
     }
 
     /// The rows to write, given the outcome.
-    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, &Entry) {
+    fn rows(&self, outcome: Outcome) -> (Option<&Credential>, Option<&Entry>) {
         match (self, outcome) {
-            (Self::IssueOnce(_, _, once), Outcome::Used(_)) => (None, &once.refusal),
+            (Self::IssueOnce(_, _, once), Outcome::Used(kind)) => (None, once.refusal(kind)),
             (Self::Issue(credential, entry) | Self::IssueOnce(credential, entry, ..), _) => {
-                (Some(credential), entry)
+                (Some(credential), Some(entry))
             }
-            (Self::Refusal(entry), _) => (None, entry),
+            (Self::Refusal(entry) | Self::Reuse(entry, _), _) => (None, Some(entry)),
         }
     }
 }
@@ -145,7 +182,7 @@ impl Record {
 /// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays, and
 /// an artefact that it used itself counts as its own.
 pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Vec<Outcome>> {
-    if records.iter().all(|record| record.artefacts().is_empty()) {
+    if !records.iter().any(|record| matches!(record, Record::IssueOnce(..) | Record::Reuse(..))) {
         let outcomes = vec![Outcome::Written; records.len()];
         insert(db, records, &outcomes).await?;
         return Ok(outcomes);
@@ -154,6 +191,13 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
     insert(&mut tx, records, &outcomes).await?;
+    let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
+    end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
+    let refreshed: Vec<_> =
+        records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.refreshed(*outcome)).collect();
+    if !refreshed.is_empty() {
+        refresh::write(&mut tx, &refreshed).await?;
+    }
     tx.commit().await?;
     Ok(outcomes)
 }
@@ -198,6 +242,70 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     Ok(wanted.iter().map(outcome).collect())
 }
 
+/// Uses one artefact up where no other work depends on it, and says whether it was unused. The insert itself is the
+/// arbiter, so one statement is enough.
+pub async fn use_once(db: &mut PgConnection, user: Uuid, artefact: &Artefact) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "insert into used_once (kind, key, used_by, expires_at) values ($1, $2, $3, $4) on conflict do nothing",
+    )
+    .bind(artefact.kind)
+    .bind(&artefact.key[..])
+    .bind(user)
+    .bind(artefact.until)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends what the first users of these codes obtained: the family, or the credential where there is none. Only codes of the
+/// tenant that is told of it count.
+async fn end_first(db: &mut PgConnection, reused: &[(&Artefact, &Entry)]) -> sqlx::Result<()> {
+    if reused.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "with reused as (
+             select distinct on (u.used_by) u.used_by, r.id, r.account_id, r.project_id, r.at
+             from unnest($1::bytea[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+                 as r (key, id, account_id, project_id, at)
+             join used_once u on u.kind = 'authorization_code' and u.key = r.key
+             order by u.used_by, r.at, r.id
+         ), obtained as (
+             select c.jti, c.family_id, c.account_id, c.project_id, r.id, r.at
+             from reused r
+             join credentials c
+               on c.jti = r.used_by and c.account_id = r.account_id and c.project_id = r.project_id
+         ), alone as (
+             update credentials c
+             set revoked_at = o.at, revoked_by = 'system:code_replayed', revoke_reason = 'code_replayed'
+             from obtained o
+             where c.jti = o.jti and c.account_id = o.account_id and c.project_id = o.project_id
+               and c.revoked_at is null and o.family_id is null
+             returning c.jti
+         ), families as (
+             update refresh_families f set revoked_at = o.at, revoke_reason = 'code_replayed'
+             from obtained o
+             where f.id = o.family_id and f.account_id = o.account_id and f.project_id = o.project_id
+               and f.revoked_at is null
+             returning f.id
+         )
+         insert into revocations (id, account_id, project_id, anchor, anchor_id, reason, marked_by, marked_at)
+         select o.id, o.account_id, o.project_id, case when o.family_id is null then 'credential' else 'family' end,
+             coalesce(o.family_id, o.jti), 'code_replayed', 'system:code_replayed', o.at
+         from obtained o
+         where o.jti in (select jti from alone) or o.family_id in (select id from families)
+         on conflict do nothing",
+    )
+    .bind(reused.iter().map(|(code, _)| code.key.to_vec()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.id).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.tenant.account_id.clone()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.tenant.project_id.clone()).collect::<Vec<_>>())
+    .bind(reused.iter().map(|(_, entry)| entry.occurred_at).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome]) -> sqlx::Result<()> {
     let query = sqlx::query(
         "with issued as (
@@ -235,6 +343,7 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
     let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
     let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
     let issued: Vec<&Credential> = issued.into_iter().flatten().collect();
+    let entries: Vec<&Entry> = entries.into_iter().flatten().collect();
     bind_entries(bind_facts(bind_credentials(query, &issued), &issued), &entries).execute(db).await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Foun
     sqlx::query_as(
         "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
              coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
-             delegation_depth, agent_status, revocation, active_until
+             delegation_depth, jkt, agent_status, revocation, active_until
          from credential_activity where jti = any($1) and jti between $2 and $3",
     )
     .bind(jtis)
@@ -34,7 +34,7 @@ pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
         "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
              c.parent_jti is not null as delegated,
-             c.person_id is not null as of_person, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id,
+             c.person_id is not null as of_person, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id, c.jkt,
              extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
              c.revocation = '' and c.active_until > $4 as active,
              k.replaced_at is not null as key_replaced, k.expires_at as key_expires_at, k.scopes as key_scopes,
@@ -179,12 +179,18 @@ pub async fn of_identity(cx: &mut Cx, identity_id: Uuid, page: Page) -> sqlx::Re
     .await
 }
 
-/// The page of a tree's credentials from the root downwards, and the number of all.
+/// The page of a tree's credentials from the root downwards, and the number of all. What was refreshed after the root has
+/// its mission.
 pub async fn of_mission(cx: &mut Cx, mission_id: Uuid, page: Page) -> sqlx::Result<(Vec<Uuid>, i64)> {
     sqlx::query_as(
         "with recursive tree as (
              select c.jti, c.delegation_depth, c.issued_at from credentials c
              where c.account_id = $1 and c.project_id = $2 and c.jti = $3 and c.mission_id = $3
+             union all
+             select c.jti, c.delegation_depth, c.issued_at
+             from credentials first join credentials c on c.family_id = first.family_id
+             where first.account_id = $1 and first.project_id = $2 and first.jti = $3 and first.mission_id = $3
+               and c.account_id = $1 and c.project_id = $2 and c.jti <> $3
              union all
              select c.jti, c.delegation_depth, c.issued_at from tree join credentials c on c.parent_jti = tree.jti
              where c.account_id = $1 and c.project_id = $2

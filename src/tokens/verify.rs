@@ -44,6 +44,8 @@ pub struct Found {
     pub grant_type: String,
     /// How deep it stands; a root has 0.
     pub delegation_depth: i32,
+    /// The thumbprint of the key it is bound to.
+    pub jkt: Option<String>,
     /// The holder's state now.
     pub agent_status: Option<String>,
     /// "" while it and all it rests on stand, else why not.

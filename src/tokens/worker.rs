@@ -6,8 +6,8 @@ use time::Duration;
 use uuid::Uuid;
 
 use super::revoke::{Anchor, Revocation};
-use super::store;
 use super::tree::{Node, Walk};
+use super::{refresh, store};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Tenant;
@@ -111,7 +111,7 @@ pub async fn forget(app: &App) -> Result<()> {
     while store::forget_used(&app.db, now - GRACE, most).await? == ROWS {}
     while store::forget_revocations(&app.db, marks, most).await? == ROWS {}
     while outbox::forget(&app.db, now - kept, most).await? == ROWS {}
-    Ok(())
+    refresh::worker::forget(app, now - GRACE, now - kept).await
 }
 
 /// How long rows are of use after a token was issued.

@@ -1,12 +1,18 @@
 //! People: who answers for agents, and in whose name a client acts once they have agreed. They have no password here.
 mod change;
+mod cookie;
+mod link_routes;
+mod links;
 mod person;
 mod store;
 
 pub mod routes;
+pub mod worker;
 
 pub use change::{NewUser, UserPatch, activate, create, deactivate, update};
-pub use person::{Person, usable};
+pub use cookie::presented as presented_cookie;
+pub use links::{Link, NewLink, Opened, Session, link_owner, make_link, open_link, session};
+pub use person::{Person, caller, usable};
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,11 +1,11 @@
 //! A person as issuing reads them, and the one place that says no for their state.
 
-use uuid::Uuid;
-
-use crate::kit::cx::Tenant;
-use crate::kit::error::{Kind, Result, refuse};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use uuid::Uuid;
+
+use crate::kit::cx::{Authority, Caller, Tenant};
+use crate::kit::error::{Kind, Result, refuse};
 
 /// What issuing asks of a person and writes into claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,4 +53,15 @@ pub fn usable(person: &Person) -> Result<()> {
         return Ok(());
     }
     Err(refuse(Kind::InvalidGrant, "the person is not active"))
+}
+
+/// A person as the one who acts, for the audit log.
+pub fn caller(person: &Person) -> Caller {
+    Caller {
+        kind: "person",
+        id: person.user_id.clone(),
+        user: Some(person.user_id.clone()),
+        across_tenants: false,
+        authority: Authority::Scopes(Vec::new()),
+    }
 }

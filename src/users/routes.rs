@@ -31,7 +31,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/users", get(list).post(create))
         .route("/users/{id}", get(read).patch(update).delete(deactivate))
         .route("/users/{id}/activate", post(activate))
+        .merge(super::link_routes::routes())
 }
+
+pub use super::link_routes::{Api as LinkApi, open_routes};
 
 /// The same for the document of the API.
 #[derive(OpenApi)]

@@ -1,8 +1,11 @@
 //! SQL of people.
 
+use sqlx::{FromRow, PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use super::{Filter, User};
+use super::links::Row;
+use super::{Filter, Person, Session, User};
+use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::http::page::Page;
 
@@ -115,4 +118,107 @@ pub async fn list(cx: &mut Cx, filter: &Filter, page: Page) -> sqlx::Result<(Vec
     .fetch_one(&mut *cx.tx)
     .await?;
     Ok((users, total))
+}
+
+pub async fn insert_link(cx: &mut Cx, link: &Row) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into person_links (id, account_id, project_id, person_id, person_epoch, purpose, target, pepper_id,
+             link_hash, created_by, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, 'authorize', $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(link.id)
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(link.person_id)
+    .bind(link.person_epoch)
+    .bind(&link.target)
+    .bind(link.hash.pepper_id)
+    .bind(&link.hash.mac)
+    .bind(cx.caller.name())
+    .bind(cx.now)
+    .bind(link.expires_at)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
+}
+
+/// By its secret: whose a link is, opened or not.
+pub async fn link_owner(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Option<Person>> {
+    sqlx::query_as(
+        "select u.id as person_id, u.account_id as person_account_id, u.project_id as person_project_id,
+             u.user_id as person_user_id, u.email as person_email, u.name as person_name,
+             u.is_active as person_is_active, u.epoch as person_epoch,
+             coalesce(t.state = 'active', false) as person_tenant_active
+         from person_links l
+         join users u on u.id = l.person_id and u.account_id = l.account_id and u.project_id = l.project_id
+         left join tenants t on t.account_id = u.account_id and t.project_id = u.project_id
+         where l.link_hash = any($1)",
+    )
+    .bind(hashes)
+    .fetch_optional(db)
+    .await
+}
+
+/// Opens it if nobody did and the person is of the same epoch.
+pub async fn open_link(
+    cx: &mut Cx,
+    hashes: &[Vec<u8>],
+    cookie_hash: &[u8],
+    until: Time,
+) -> sqlx::Result<Option<(Uuid, String, Person)>> {
+    let row = sqlx::query(
+        "update person_links l set opened_at = $4, cookie_hash = $5, cookie_until = $6
+         from users u
+         join tenants t on t.account_id = u.account_id and t.project_id = u.project_id
+         where l.account_id = $1 and l.project_id = $2 and l.link_hash = any($3) and l.opened_at is null
+           and l.expires_at > $4 and u.id = l.person_id and u.account_id = $1 and u.project_id = $2
+           and u.epoch = l.person_epoch and t.state = 'active'
+         returning l.id, l.target, u.id as person_id, u.account_id as person_account_id,
+             u.project_id as person_project_id, u.user_id as person_user_id, u.email as person_email,
+             u.name as person_name, u.is_active as person_is_active, u.epoch as person_epoch,
+             true as person_tenant_active",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(hashes)
+    .bind(cx.now)
+    .bind(cookie_hash)
+    .bind(until)
+    .fetch_optional(&mut *cx.tx)
+    .await?;
+    row.map(|row| Ok((row.try_get("id")?, row.try_get("target")?, Person::from_row(&row)?))).transpose()
+}
+
+/// By the cookie's secret.
+pub async fn session(db: &mut PgConnection, hashes: &[Vec<u8>], now: Time) -> sqlx::Result<Option<Session>> {
+    let row = sqlx::query(
+        "select l.id, u.id as person_id, u.account_id as person_account_id, u.project_id as person_project_id,
+             u.user_id as person_user_id, u.email as person_email, u.name as person_name,
+             u.is_active as person_is_active, u.epoch as person_epoch,
+             coalesce(t.state = 'active', false) as person_tenant_active
+         from person_links l
+         join users u on u.id = l.person_id and u.account_id = l.account_id and u.project_id = l.project_id
+           and u.epoch = l.person_epoch
+         left join tenants t on t.account_id = u.account_id and t.project_id = u.project_id
+         where l.cookie_hash = any($1) and l.cookie_until > $2",
+    )
+    .bind(hashes)
+    .bind(now)
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Ok(Session { link_id: row.try_get("id")?, person: Person::from_row(&row)? })).transpose()
+}
+
+/// Across tenants: links that neither open any more nor have a cookie that counts.
+pub async fn forget_links(db: &PgPool, before: Time, most: i64) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "delete from person_links where id in (
+             select id from person_links where expires_at <= $1 and coalesce(cookie_until <= $1, true)
+             order by expires_at limit $2 for update skip locked)",
+    )
+    .bind(before)
+    .bind(most)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }

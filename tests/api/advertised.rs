@@ -13,8 +13,10 @@ const SERVER: &str = "/.well-known/oauth-authorization-server";
 const RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
 /// Protocol routes that no metadata has a member for.
-const UNNAMED: [(&str, &str); 1] =
-    [("/oauth2/token/verify", "forward authentication is a proxy's, not a client's")];
+const UNNAMED: [(&str, &str); 2] = [
+    ("/oauth2/token/verify", "forward authentication is a proxy's, not a client's"),
+    ("/oauth2/consent", "only our own page leads there"),
+];
 
 async fn metadata(server: &Server) -> Value {
     server.get(SERVER).send().await.expect(200).body

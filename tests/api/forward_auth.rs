@@ -72,7 +72,7 @@ async fn a_header_that_is_no_bearer_is_refused() {
     let server = Server::new().await;
     let (_, key) = server.agent("fetcher").await;
     let token = server.token(&key).await;
-    for header in ["", "Bearer", "Bearer ", "Bearer   ", "Basic YTpi", "DPoP x", "Token x", &token] {
+    for header in ["", "Bearer", "Bearer ", "Bearer   ", "Basic YTpi", "DPoP ", "Token x", &token] {
         let answer = server.get(PATH).with("Authorization", header).send().await.expect(401);
         assert_eq!(answer.body, json!({ "error": "invalid_authorization_header" }), "{header}");
         assert!(answer.header("www-authenticate").starts_with("Bearer error=\"invalid_request\""));
@@ -100,6 +100,8 @@ async fn a_token_that_does_not_stand_does_not_pass() {
     let token = server.token(&key).await;
     refuse("x").await;
     refuse(&key).await;
+    let under_dpop = server.get(PATH).with("Authorization", "DPoP x").send().await.expect(401);
+    assert_eq!(under_dpop.body, json!({ "error": "invalid_token" }));
     sql(&server, "update identities set status = 'suspended'").await;
     refuse(&token).await;
     sql(&server, "update identities set status = 'active'").await;

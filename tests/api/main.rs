@@ -5,6 +5,12 @@
 mod cluster;
 #[path = "../support/party.rs"]
 mod party;
+#[path = "../support/people.rs"]
+mod people;
+#[path = "../support/proof.rs"]
+mod proof;
+#[path = "../support/refresher.rs"]
+mod refresher;
 #[path = "../support/routes.rs"]
 mod routes;
 #[path = "../support/server.rs"]
@@ -24,6 +30,8 @@ mod api_key_revocation;
 mod api_keys;
 mod audit;
 mod audit_reads;
+mod authorize;
+mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
 mod client_auth;
@@ -37,10 +45,14 @@ mod client_reach;
 mod clients;
 mod clients_at_token;
 mod clients_refused;
+mod codes;
+mod consents;
 mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
+mod discovery;
+mod dpop;
 mod dry_run;
 mod enrolment;
 mod events;
@@ -54,6 +66,7 @@ mod hostile_policies;
 mod hostile_requests;
 mod hostile_tokens;
 mod idempotency;
+mod identities;
 mod inspection;
 mod introspection;
 mod issue_and_rotate;
@@ -61,6 +74,7 @@ mod jwt_bearer;
 mod large_trees;
 mod lifecycle;
 mod limits;
+mod links;
 mod marks;
 mod master_keys;
 mod matrix;
@@ -71,6 +85,7 @@ mod offboard;
 mod offline;
 mod open_mode;
 mod patch;
+mod person_tokens;
 mod policies;
 mod policy_changes;
 mod policy_effects;
@@ -78,6 +93,8 @@ mod policy_races;
 mod policy_scopes;
 mod private_key_jwt;
 mod profiles;
+mod pushed;
+mod refresh;
 mod registry_filters;
 mod resources;
 mod revocation;
@@ -87,6 +104,7 @@ mod signal_stream;
 mod signals;
 mod signed_introspection;
 mod statements;
+mod sweep;
 mod tenancy;
 mod token_lifetimes;
 mod token_refusals;

@@ -107,7 +107,17 @@ async fn every_advertised_endpoint_answers_and_every_grant_is_known() {
     let (_, key) = server.agent("fetcher").await;
     let endpoints: Vec<_> =
         members(&metadata).into_iter().filter(|name| name.ends_with("_endpoint")).collect();
-    assert_eq!(endpoints, ["introspection_endpoint", "revocation_endpoint", "token_endpoint"]);
+    let of_people = ["authorization_endpoint", "pushed_authorization_request_endpoint"];
+    let of_programs = ["introspection_endpoint", "revocation_endpoint", "token_endpoint"];
+    let mut expected = [&of_people[..], &of_programs].concat();
+    expected.sort_unstable();
+    assert_eq!(endpoints, expected);
+    for name in of_people {
+        // A request without parameters, at a place that knows them.
+        let answer = server.post(&path(&metadata, name)).form(&[]).send().await;
+        let error = if name == of_people[0] { "invalid_request" } else { "invalid_client" };
+        assert_eq!(answer.text_of("error"), error, "{name}");
+    }
     server.get(&path(&metadata, "jwks_uri")).send().await.expect(200);
     let token = server.token(&key).await;
     server
@@ -123,7 +133,7 @@ async fn every_advertised_endpoint_answers_and_every_grant_is_known() {
         let missing = if grant == "client_credentials" { "invalid_client" } else { "invalid_request" };
         assert_eq!(answer.body["error"], missing, "{grant} is known, only its parameters are missing");
     }
-    for grant in ["password", "implicit", "authorization_code", "refresh_token", "API_KEY", "api_key "] {
+    for grant in ["password", "implicit", "code", "API_KEY", "api_key "] {
         let form = [("grant_type", grant)];
         let answer = server.post(&path(&metadata, "token_endpoint")).form(&form).send().await.expect(400);
         assert_eq!(answer.body["error"], "unsupported_grant_type", "{grant}");

@@ -7,6 +7,7 @@ use tracing::Subscriber;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::server::Server;
+use crate::signer::Signer;
 
 thread_local! {
     /// The statements of this thread; a test runs on one.
@@ -38,7 +39,7 @@ async fn cost<T>(request: impl Future<Output = T>) -> (usize, T) {
 
 #[tokio::test]
 async fn a_grant_is_one_read_and_one_write_and_a_look_at_a_token_is_one_read() {
-    let server = Server::new().await;
+    let server = Server::with(|config| config.trusted_proxies = "10.0.0.0/8".parse().unwrap()).await;
     let (_, key) = server.agent("fetcher").await;
     listen();
     let (count, token) = cost(server.token(&key)).await;
@@ -76,6 +77,18 @@ async fn grants_with_proofs_cost_one_read_and_one_write(server: &Server) {
     let (count, answer) = cost(server.delegate_to_client(&child, &program, "a")).await;
     answer.expect(200);
     assert_eq!(count, 3, "an exchange by a client: the client's read comes on top");
+    let key = Signer::new();
+    let (proof, now) = (server.proof(&key), server.app.clock.now());
+    let (count, answer) = cost(server.prove(&agent.api_key, "a", &proof)).await;
+    let bound = answer.token();
+    assert_eq!(count, 2 + ONCE, "an API key with a proof of possession");
+    let look = server.get("/oauth2/token/verify").with("Authorization", &format!("DPoP {bound}"));
+    let look = look.from("10.0.0.1:1").with("X-Forwarded-Method", "GET").with("X-Forwarded-Proto", "http");
+    let look = look.with("X-Forwarded-Host", "127.0.0.1:8899").with("X-Forwarded-Uri", "/x");
+    let look = look.with("DPoP", &key.proof_for(&bound, "GET", "/x", now));
+    let (count, answer) = cost(look.send()).await;
+    answer.expect(200);
+    assert_eq!(count, 2, "a look at a bound token remembers the proof");
     let form =
         [("token", child.as_str()), ("client_id", &program.client_id), ("client_secret", &program.secret)];
     let (count, answer) = cost(server.post("/oauth2/token/introspect").form(&form).send()).await;

@@ -56,12 +56,19 @@ fn other_routes(id: &str) -> Vec<(&'static str, String, Value)> {
     ]
 }
 
+/// A public key as a JWK.
+fn dpop_jwk() -> Value {
+    let x = "JU3pMZKUYtj5tDI9WOmR5jHo41bNWRm4W_K2wDVDtE0";
+    json!({ "kty": "EC", "crv": "P-256", "x": x, "y": "ny8jeOt7xnOo2xdlgXGktRtBTXLB4CzLzcekNfiMKvc" })
+}
+
 /// Every admin route that wants `nhi:manage`, on both mounts.
 pub fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
     let mut all = changes(id);
     all.push(("GET", "/agents/registry".to_owned(), Value::Null));
     all.push(("GET", format!("/agents/registry/{id}"), Value::Null));
     all.push(("GET", format!("/agents/{id}/tokens"), Value::Null));
+    all.push(("POST", format!("/agents/{id}/rotate-dpop-key"), json!({ "new_public_jwk": dpop_jwk() })));
     all.push(("POST", "/identities/offboard-by-owner".to_owned(), json!({ "owner_user_id": "nobody" })));
     all.extend(client_changes(id));
     all.push(("GET", "/oauth/clients".to_owned(), Value::Null));

@@ -8,16 +8,28 @@ mod cluster;
 #[path = "../support/party.rs"]
 mod party;
 #[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/people.rs"]
+mod people;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/proof.rs"]
+mod proof;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
+#[path = "../support/refresher.rs"]
+mod refresher;
+#[expect(dead_code, reason = "the tests of the API use the rest")]
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/signer.rs"]
 mod signer;
 
 mod cascade;
+mod codes;
 mod issuing;
 mod mixed;
 mod once;
 mod pair;
+mod proofs;
+mod refreshing;
 mod sleeping;
 mod staged;
 mod standing;

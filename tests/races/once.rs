@@ -11,7 +11,8 @@ use crate::party::Party;
 use crate::server::{Answer, ISSUER, Server};
 use crate::signer::{Signer, assertion_claims, header, with};
 
-const CALLERS: usize = 50;
+/// How many bring it.
+pub const CALLERS: usize = 50;
 
 const ROUNDS: usize = 7;
 
@@ -30,7 +31,7 @@ async fn books(server: &Server) -> [i64; 3] {
 }
 
 /// Fifty callers do the same at once. One wins, all others are told `lost`, and the database has so many new rows.
-async fn contest<C>(
+pub async fn contest<C>(
     pair: &Pair,
     call: impl Fn(usize, Arc<Server>) -> C,
     lost: (u16, &str),

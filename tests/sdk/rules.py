@@ -6,6 +6,7 @@ from highflame.zeroid.types import (
     AccessToken,
     Agent,
     AgentRegistered,
+    CAESignal,
     CredentialListResponse,
     CredentialRevokeResponse,
     DelegationChain,
@@ -15,6 +16,7 @@ from highflame.zeroid.types import (
     DelegationChainEdge,
     DelegationChainNode,
     HealthResponse,
+    Identity,
     IssueCredentialResponse,
     IssuedCredential,
     JWKSResponse,
@@ -30,6 +32,7 @@ SECRETS = (
     *("subject_token", "actor_token", "new_key_proof", "current_key_proof"),
 )
 AGENT = r"/agents/registry/[^/]+"
+IDENTITY = r"/identities/[0-9a-f-]{36}"
 CLIENT = r"/oauth/clients/[^/]+"
 CREDENTIAL = r"/credentials/[^/]+"
 MODELS = [
@@ -37,6 +40,11 @@ MODELS = [
     ("POST", AGENT + "/rotate-key", 200, AgentRegistered),
     ("POST", AGENT + "/(activate|deactivate)", 200, Agent),
     ("(GET|PATCH|DELETE)", AGENT, 200, Agent),
+    ("POST", "/identities", 201, Identity),
+    ("(GET|PATCH|DELETE)", IDENTITY, 200, Identity),
+    ("POST", IDENTITY + "/(adopt|dismiss|expire)", 200, Identity),
+    ("GET", "/identities/by-wimse", 200, Identity),
+    ("POST", "/signals/ingest", 201, CAESignal),
     ("POST", "/oauth/clients", 201, OAuthClientCreated),
     ("POST", CLIENT + "/rotate-secret", 200, OAuthClientCreated),
     ("(GET|PATCH)", CLIENT, 200, OAuthClient),
@@ -60,6 +68,8 @@ MODELS = [
 # The lists: their path, the member that holds the items, the items' model and the numbers beside them.
 LISTS = {
     "/agents/registry": ("agents", Agent, ("total", "limit", "offset")),
+    "/identities": ("identities", Identity, ("total", "limit", "offset")),
+    "/signals": ("signals", CAESignal, ("total",)),
     "/credential-policies": ("credential_policies", CredentialPolicy, ("total",)),
     "/api-keys": ("keys", APIKey, ("total", "page", "limit")),
 }
@@ -128,7 +138,7 @@ def check_model(model, raw, exchange):
     assert not (found := refused_nulls(model, raw)), f"null in {found}: {exchange}"
     if model is AgentRegistered:
         check_agent(raw["identity"], exchange)
-    elif model is Agent:
+    elif model in (Agent, Identity):
         check_agent(raw, exchange)
     elif model in (OAuthClient, OAuthClientCreated):
         check_client(raw.get("client", raw), exchange)

@@ -85,6 +85,10 @@ def test_every_endpoint_answers_what_the_models_take(open_server, http, tenant, 
         admin("POST", agent + action, json={})
     assert raw.post("/oauth2/token/introspect", json={"token": token}).json() == {"active": False}
     admin("DELETE", agent)
+    identities(admin, fields)
+    signal = {"signal_type": "ip_change", "source": "tests", **({"payload": {"note": None}} if fields else {})}
+    signal = admin("POST", "/signals/ingest", json=signal)
+    assert signal in admin("GET", "/signals")["signals"]
     body = {"client_id": unique("client"), "name": "Client", "confidential": True}
     made = admin("POST", "/oauth/clients", json=body)
     client = f"/oauth/clients/{made['client']['id']}"
@@ -128,3 +132,20 @@ def enrol(raw, agent, token):
     body = {"new_public_key_pem": public, "new_key_proof": proof}
     answer = raw.post("/agents/self/public-key", json=body, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200, answer.text
+
+
+def identities(admin, fields):
+    """An identity without a key, and one that a source reported."""
+    body = {"external_id": unique("identity"), "owner_user_id": OWNER, **fields}
+    made = admin("POST", "/identities", json=body)
+    path = f"/identities/{made['id']}"
+    assert admin("GET", path) == made
+    assert made in admin("GET", "/identities")["identities"]
+    assert admin("GET", "/identities/by-wimse", params={"uri": made["wimse_uri"]}) == made
+    assert admin("PATCH", path, json={}) == {**made, "updated_at": admin("GET", path)["updated_at"]}
+    admin("DELETE", path)
+    found = {"origin": "aws", "external_id": unique("found"), "name": "Found"}
+    found = admin("POST", "/identities/discovered", json=found)["identity"]
+    admin("POST", f"/identities/{found['id']}/adopt", json={"owner_user_id": OWNER})
+    assert admin("POST", f"/identities/{found['id']}/dismiss")["status"] == "discovered"
+    assert admin("POST", f"/identities/{found['id']}/dismiss")["status"] == "deactivated"

@@ -170,7 +170,10 @@ impl Server {
     /// Any command that serves. The system chooses a free port, and the server's log tells which.
     pub fn launch(home: &Home, mut command: Command) -> Result<Self> {
         let log = home.next_log();
-        command.current_dir(home.path()).env("CHANCERY_LISTEN", "127.0.0.1:0");
+        command.current_dir(home.path());
+        if !command.get_envs().any(|(name, _)| name == "CHANCERY_LISTEN") {
+            command.env("CHANCERY_LISTEN", "127.0.0.1:0");
+        }
         let child = spawn(&mut command, &log)?;
         let mut server = Self { child, address: ([127, 0, 0, 1], 0).into(), log };
         server.wait_until("the server listens", |server| {

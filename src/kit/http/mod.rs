@@ -2,6 +2,7 @@
 //! accept loop.
 pub mod extract;
 pub mod health;
+pub mod html;
 pub mod limits;
 pub mod members;
 pub mod page;

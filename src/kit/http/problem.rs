@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::kit::error::{Error, Kind, Refused};
-use crate::kit::http::trace::{Challenge, Fault};
+use crate::kit::http::trace::{Challenge, Fault, FreshNonce};
 
 /// An error on its way out of the admin API.
 #[derive(Debug)]
@@ -69,6 +69,9 @@ fn refusal(refused: &Refused) -> Response {
     if let Some(challenge) = Challenge::of(refused) {
         response.extensions_mut().insert(challenge);
     }
+    if refused.kind == Kind::UseDpopNonce {
+        response.extensions_mut().insert(FreshNonce);
+    }
     if let Some(seconds) = refused.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -97,8 +100,14 @@ fn status(kind: Kind) -> StatusCode {
         | Kind::InvalidScope
         | Kind::InvalidTarget
         | Kind::UnauthorizedClient
+        | Kind::UnsupportedResponseType
         | Kind::UnsupportedGrantType => StatusCode::BAD_REQUEST,
-        Kind::MissingCredential | Kind::InvalidToken | Kind::InvalidClient => StatusCode::UNAUTHORIZED,
+        Kind::MissingCredential
+        | Kind::InvalidToken
+        | Kind::InvalidClient
+        | Kind::LoginRequired
+        | Kind::InvalidDpopProof
+        | Kind::UseDpopNonce => StatusCode::UNAUTHORIZED,
         Kind::Forbidden | Kind::InsufficientScope | Kind::PolicyViolation => StatusCode::FORBIDDEN,
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,

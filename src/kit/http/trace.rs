@@ -11,7 +11,7 @@ use axum::response::Response;
 use crate::kit::app::App;
 use crate::kit::clock::Stopwatch;
 use crate::kit::error::{Kind, Refused};
-use crate::kit::ids;
+use crate::kit::{dpop, ids, jwk};
 
 /// The header that carries a request's id in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,10 +31,16 @@ impl Fault {
     }
 }
 
-/// What a 401 or 403 tells of the credential (RFC 6750 section 3). It rides on the response; the header is written
-/// here, where the issuer is known.
+/// Says that the answer is to carry a fresh nonce for the client's next proof (RFC 9449 section 8). It rides on the
+/// response; the header is written here, where the keys are known.
+#[derive(Clone, Copy, Debug)]
+pub struct FreshNonce;
+
+/// What a 401 or 403 tells of the credential (RFC 6750 section 3, RFC 9449 section 7.1). It rides on the response; the
+/// header is written here, where the issuer is known.
 #[derive(Clone, Debug)]
 pub struct Challenge {
+    scheme: &'static str,
     error: Option<&'static str>,
     description: String,
 }
@@ -42,25 +48,29 @@ pub struct Challenge {
 impl Challenge {
     /// The challenge that belongs to a refusal, if any.
     pub fn of(refused: &Refused) -> Option<Self> {
-        let error = match refused.kind {
-            Kind::MissingCredential => None,
-            Kind::InvalidToken => Some("invalid_token"),
-            Kind::InsufficientScope => Some("insufficient_scope"),
+        let (scheme, error) = match refused.kind {
+            Kind::MissingCredential => ("Bearer", None),
+            Kind::InvalidToken => ("Bearer", Some("invalid_token")),
+            Kind::InsufficientScope => ("Bearer", Some("insufficient_scope")),
+            Kind::InvalidDpopProof => ("DPoP", Some("invalid_dpop_proof")),
+            Kind::UseDpopNonce => ("DPoP", Some("use_dpop_nonce")),
             _ => return None,
         };
-        Some(Self { error, description: refused.why.replace(['"', '\\'], "'") })
+        Some(Self { scheme, error, description: refused.why.replace(['"', '\\'], "'") })
     }
 
     /// No `error` when no credential came at all: only the hint where to learn how to get one (RFC 9728 section 5.1).
-    fn header(&self, issuer: &str) -> Option<HeaderValue> {
-        let hint = format!("resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\"");
-        let value = match self.error {
-            None => format!("Bearer {hint}"),
-            Some(error) => {
-                format!("Bearer error=\"{error}\", error_description=\"{}\", {hint}", self.description)
-            }
-        };
-        HeaderValue::try_from(value).ok()
+    pub fn header(&self, issuer: &str) -> Option<HeaderValue> {
+        let mut parts = Vec::new();
+        if let Some(error) = self.error {
+            parts.push(format!("error=\"{error}\""));
+            parts.push(format!("error_description=\"{}\"", self.description));
+        }
+        if self.scheme == "DPoP" {
+            parts.push(format!("algs=\"{}\"", jwk::ALGORITHMS.join(" ")));
+        }
+        parts.push(format!("resource_metadata=\"{issuer}/.well-known/oauth-protected-resource\""));
+        HeaderValue::try_from(format!("{} {}", self.scheme, parts.join(", "))).ok()
     }
 }
 
@@ -92,12 +102,17 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
 fn finish(app: &App, response: &mut Response, id: &str) {
     let challenge = response.extensions().get::<Challenge>().and_then(|it| it.header(app.config.issuer()));
     let needs_challenge = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let wants_nonce = response.extensions().get::<FreshNonce>().is_some();
+    let nonce = wants_nonce.then(|| app.keys.nonce(app.clock.now()).ok()).flatten();
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(REQUEST_ID, value);
     }
     if let (Some(value), true) = (challenge, needs_challenge) {
         headers.entry(header::WWW_AUTHENTICATE).or_insert(value);
+    }
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::try_from(nonce).ok()) {
+        headers.insert(dpop::NONCE_HEADER, nonce);
     }
     if app.draining.is_cancelled() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

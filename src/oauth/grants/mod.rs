@@ -1,8 +1,12 @@
 //! Grants, a file each: evidence in, a decision out. A grant neither signs nor writes.
 pub mod api_key;
+pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
+pub mod refresh_token;
 pub mod token_exchange;
+
+use uuid::Uuid;
 
 use super::client_auth::Authenticated;
 use super::params::Params;
@@ -12,6 +16,7 @@ use crate::kit::app::App;
 use crate::kit::assertion::{Assertion, Expected, Flaw, Key, NOT_SIGNED};
 use crate::kit::clock::Time;
 use crate::kit::cx::{Origin, Tenant};
+use crate::kit::dpop::Proof;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::client_auth::LONGEST;
 use crate::tokens::ledger::Artefact;
@@ -26,6 +31,10 @@ pub struct Request<'a> {
     pub scopes: Scopes,
     /// The client, if one is named.
     pub client: Option<&'a Authenticated>,
+    /// The proof of the key to which the token will be bound, if there is one.
+    pub proof: Option<&'a Proof>,
+    /// Whether it is decided anew, since another spent its refresh token first.
+    pub repeated: bool,
     /// From where it came.
     pub from: &'a Origin,
     /// When.
@@ -39,6 +48,17 @@ pub struct Denial {
     pub error: Error,
     /// Who, for the audit log.
     pub principal: Option<Box<Principal>>,
+    /// What ends with it.
+    pub ends: Option<Box<Ends>>,
+}
+
+/// What a refusal ends, in its own transaction.
+#[derive(Clone, Debug)]
+pub enum Ends {
+    /// A refresh family, of which a spent token came again.
+    Family(Uuid),
+    /// What the first use of this obtained.
+    FirstUse(Artefact),
 }
 
 /// Who asked for a token.
@@ -54,14 +74,14 @@ pub struct Principal {
 
 impl From<Error> for Denial {
     fn from(error: Error) -> Self {
-        Self { error, principal: None }
+        Self { error, principal: None, ends: None }
     }
 }
 
 impl Principal {
     /// A refusal of this principal.
     pub fn denied(self, error: Error) -> Denial {
-        Denial { error, principal: Some(Box::new(self)) }
+        Denial { error, principal: Some(Box::new(self)), ends: None }
     }
 }
 

@@ -153,6 +153,7 @@ fn decide(
         return Err(dead());
     }
     let right = right(request, token, &subject, &actor, may_act)?;
+    let right = possess(request, &subject, &actor, may_act, right)?;
     if request.scopes.is_empty() {
         return Err(refuse(
             Kind::InvalidScope,
@@ -212,6 +213,38 @@ fn right<'g>(
     if actor.artefact.is_some() || own {
         return Ok(None);
     }
+    authorize(request, subject, actor, may_act).map(Some)
+}
+
+/// What is bound to a key is exchanged by whoever proves that key, or by an actor whom a may-act grant lets act for the
+/// subject. He then proves a key of his own, so that a binding is never dropped.
+fn possess<'g>(
+    request: &Request<'_>,
+    subject: &Subject,
+    actor: &Actor,
+    may_act: &'g [MayAct],
+    right: Option<&'g MayAct>,
+) -> Result<Option<&'g MayAct>> {
+    let Some(jkt) = &subject.jkt else { return Ok(right) };
+    let unproven = |why: &'static str| refuse(Kind::InvalidDpopProof, why);
+    let absent = "the subject_token is bound to a key; send a proof by it in the header DPoP or, under a may-act grant, a \
+                  proof by a key of the actor";
+    let proof = request.proof.ok_or_else(|| unproven(absent))?;
+    if proof.jkt == *jkt || right.is_some() {
+        return Ok(right);
+    }
+    let why = "the DPoP proof is not by the key that the subject_token is bound to, and no may-act grant lets the actor \
+               exchange it with a key of its own";
+    authorize(request, subject, actor, may_act).map(Some).map_err(|_| unproven(why))
+}
+
+/// The live may-act grant by which the actor may act for the subject.
+fn authorize<'g>(
+    request: &Request<'_>,
+    subject: &Subject,
+    actor: &Actor,
+    may_act: &'g [MayAct],
+) -> Result<&'g MayAct> {
     let actor_names: Vec<&str> = actor.names.iter().map(String::as_str).collect();
     let principal_names = subject.names();
     let question = Question {
@@ -220,7 +253,7 @@ fn right<'g>(
         depth: subject.parent.actors.len(),
         now: request.now,
     };
-    delegations::authorize(may_act, &question).map(Some)
+    delegations::authorize(may_act, &question)
 }
 
 /// Whether a `may_act` claim names somebody: as a string, as an object with `sub`, or in a list of these.

@@ -35,6 +35,8 @@ pub struct Subject {
     pub oauth_client_id: Option<Uuid>,
     /// That client's name, "" if none obtained it.
     pub client_id: String,
+    /// The thumbprint of the key it is bound to.
+    pub jkt: Option<String>,
     /// How its claims are written.
     pub profile: Profile,
     /// "" while it and all it rests on stand, else why not.
@@ -146,6 +148,7 @@ fn subject(row: &PgRow, jti: Uuid) -> sqlx::Result<Subject> {
         holder_external_id: holder.external_id.clone(),
         oauth_client_id: row.try_get("subject_oauth_client_id")?,
         client_id,
+        jkt: row.try_get("subject_jkt")?,
         profile: Profile::of(row.try_get("subject_profile")?).unwrap_or_default(),
         revocation: row.try_get("subject_revocation")?,
         parent: Parent {

@@ -15,7 +15,7 @@ pub async fn exchanges(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<V
         "with subjects as materialized (
              select s.jti, s.account_id, s.project_id, s.token_sha256, s.scopes, s.audience, s.identity_id,
                  s.oauth_client_id, s.client_id, s.token_profile, s.revocation, s.subject, s.ancestors, s.mission_id,
-                 s.delegation_depth, s.active_until, s.principal, s.actors, i.id as holder_id,
+                 s.delegation_depth, s.active_until, s.principal, s.actors, s.jkt, i.id as holder_id,
                  i.wimse_uri as holder_uri, i.external_id as holder_external_id, i.identity_type as holder_type,
                  i.trust_level as holder_trust
              from credential_activity s left join identities i on i.id = s.identity_id
@@ -26,7 +26,7 @@ pub async fn exchanges(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<V
              s.client_id as subject_client_id, s.token_profile as subject_profile, s.revocation as subject_revocation,
              s.subject as subject_sub, s.ancestors as subject_ancestors, s.mission_id as subject_mission_id,
              s.delegation_depth as subject_depth, s.active_until as subject_active_until,
-             s.principal as subject_principal, s.actors as subject_actors,
+             s.principal as subject_principal, s.actors as subject_actors, s.jkt as subject_jkt,
              coalesce(s.holder_uri, s.subject) as subject_uri,
              coalesce(s.holder_external_id, '') as subject_external_id,
              coalesce(s.holder_type, '') as subject_identity_type,

@@ -41,10 +41,12 @@ pub enum Place {
     ForwardedBearer,
     IntrospectedToken,
     RevokedToken,
+    /// A proof of possession beside a bound token.
+    DpopProof,
 }
 
 impl Place {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Assertion,
         Self::Subject,
         Self::ActorToken,
@@ -62,10 +64,11 @@ impl Place {
         Self::ForwardedBearer,
         Self::IntrospectedToken,
         Self::RevokedToken,
+        Self::DpopProof,
     ];
 
     pub fn is_header(self) -> bool {
-        matches!(self, Self::AdminBearer | Self::OwnBearer | Self::ForwardedBearer)
+        matches!(self, Self::AdminBearer | Self::OwnBearer | Self::ForwardedBearer | Self::DpopProof)
     }
 
     pub fn is_proof(self) -> bool {
@@ -74,7 +77,8 @@ impl Place {
 
     /// Whether our own tokens are accepted there, which are recognised by their digest.
     pub fn is_for_ours(self) -> bool {
-        self.is_header() || matches!(self, Self::SubjectToken | Self::IntrospectedToken | Self::RevokedToken)
+        let bearer = matches!(self, Self::AdminBearer | Self::OwnBearer | Self::ForwardedBearer);
+        bearer || matches!(self, Self::SubjectToken | Self::IntrospectedToken | Self::RevokedToken)
     }
 
     /// Whether a token of this kind is meant for it, or is the business of another test.
@@ -89,6 +93,7 @@ impl Place {
             }
             Self::NewKeyProof => kind == Kind::NewKeyProof,
             Self::CurrentKeyProof => kind == Kind::CurrentKeyProof,
+            Self::DpopProof => false,
             Self::SubjectToken => matches!(kind, Kind::AccessToken | Kind::DelegatedToken),
             Self::OwnBearer => matches!(kind, Kind::AccessToken | Kind::ForeignToken),
             Self::AdminBearer | Self::ForwardedBearer | Self::IntrospectedToken | Self::RevokedToken => {
@@ -121,7 +126,7 @@ impl Place {
     pub fn check(self, bad: &Bad, answer: &Answer) -> Result<(), String> {
         let oversized = bad.token.len() > 16_384;
         let (status, wanted) = match self {
-            Self::AdminBearer | Self::OwnBearer => (401, "application/problem+json"),
+            Self::AdminBearer | Self::OwnBearer | Self::DpopProof => (401, "application/problem+json"),
             Self::ForwardedBearer => (401, r#"{"error":"invalid_token"}"#),
             _ if oversized && self.is_proof() => (400, "application/problem+json"),
             Self::NewKeyProof | Self::CurrentKeyProof => (403, "application/problem+json"),

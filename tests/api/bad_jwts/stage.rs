@@ -6,10 +6,12 @@ use super::maker::{Key, Maker, changed, header};
 use super::place::{By, Endpoint, Place};
 use super::published_key;
 use crate::party::{JWT_BEARER, Party, TOKEN_EXCHANGE};
+use crate::proof::{ath, proof_claims};
 use crate::server::{Answer, ISSUER, Server};
 use crate::signer::{Signer, assertion_claims};
 use crate::tools::part;
 
+const REGISTRY: &str = "/agents/registry";
 const SELF: &str = "/agents/self/public-key";
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -31,6 +33,8 @@ pub struct Stage {
     /// Two tokens of the agent.
     pub real: String,
     pub another: String,
+    /// A token of the agent that is bound to the next key.
+    bound: String,
 }
 
 impl Stage {
@@ -51,7 +55,9 @@ impl Stage {
         let real = server.exchange(&agent.api_key, "a nhi:manage").await.token();
         let another = server.exchange(&agent.api_key, "a nhi:manage").await.token();
         let next = Signer::new();
-        Self { server, agent, other, keyless, keyless_token, next, set_client, secret, real, another }
+        let bound = server.bound(&agent, "nhi:manage", &next).await;
+        server.run_sql("delete from used_once").await;
+        Self { server, agent, other, keyless, keyless_token, next, set_client, secret, real, another, bound }
     }
 
     /// Who makes the tokens for a place.
@@ -78,6 +84,11 @@ impl Stage {
             Place::NewKeyProof => of(&self.next, header(), self.proof_claims(&self.keyless.uri), 120),
             Place::CurrentKeyProof => {
                 of(&self.agent.signer, header(), self.proof_claims(&self.agent.uri), 120)
+            }
+            Place::DpopProof => {
+                let mut claims = proof_claims("GET", REGISTRY, now);
+                claims["ath"] = json!(ath(&self.bound));
+                of(&self.next, self.next.proof_header(), claims, 0)
             }
             _ => Maker {
                 header: part(&self.real, 0),
@@ -106,7 +117,11 @@ impl Stage {
     pub async fn present(&self, place: Place, token: &str) -> Answer {
         match place {
             Place::NewKeyProof | Place::CurrentKeyProof | Place::OwnBearer => self.enrol(place, token).await,
-            Place::AdminBearer => self.server.admin("GET", "/agents/registry").bearer(token).send().await,
+            Place::AdminBearer => self.server.admin("GET", REGISTRY).bearer(token).send().await,
+            Place::DpopProof => {
+                let call = self.server.get(REGISTRY).with("Authorization", &format!("DPoP {}", self.bound));
+                call.with("DPoP", token).send().await
+            }
             Place::ForwardedBearer => self.server.get("/oauth2/token/verify").bearer(token).send().await,
             _ => {
                 let (path, form) = self.form(place, token);

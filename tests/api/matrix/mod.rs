@@ -1,5 +1,6 @@
 //! The matrix: every way to a credential, by every state of what it rests on, at every moment. It is generated, so a new
 //! grant or state without a verdict does not pass.
+mod rule;
 mod scene;
 mod state;
 mod undo;
@@ -25,10 +26,12 @@ enum Moment {
     Start,
     /// Between two requests of the same caller, on another replica.
     Between,
+    /// Between the person's yes and the client's redemption of the code, on another replica.
+    Redeem,
 }
 
 impl Moment {
-    const ALL: [Self; 2] = [Self::Start, Self::Between];
+    const ALL: [Self; 3] = [Self::Start, Self::Between, Self::Redeem];
 }
 
 /// How many cells there were, and what is wrong with them.
@@ -78,7 +81,7 @@ async fn every_grant_asks_for_every_state_at_every_moment() {
     );
     assert!(all.faults.is_empty(), "{} faults:\n{}", all.faults.len(), all.faults.join("\n"));
     assert_eq!(cells, Way::ALL.len() * State::all().len() * Moment::ALL.len());
-    assert_eq!(cells, 13 * 51 * 2);
+    assert_eq!(cells, 15 * 54 * 3);
 }
 
 #[tokio::test]
@@ -103,7 +106,7 @@ async fn run(way: Way) -> Report {
     for state in State::all() {
         for moment in Moment::ALL {
             let cell = Cell { way, state, moment };
-            let outcome = match verdict(way, state) {
+            let outcome = match verdict(way, state, moment) {
                 Verdict::Senseless(_) => {
                     report.senseless += 1;
                     continue;
@@ -134,6 +137,9 @@ impl Cell {
         let mut scene = Scene::new(server, self.way, self.state.needs_grandparent()).await;
         if self.moment == Moment::Between {
             good(&self.way.ask(server, &mut scene).await, "before")?;
+        }
+        if self.moment == Moment::Redeem {
+            scene.agree(server).await;
         }
         self.state.set(replica, &mut scene).await;
         Ok(scene)

@@ -9,9 +9,15 @@ use serde_json::json;
 
 use super::way::Way;
 use crate::party::{Party, Program};
+use crate::people::{Ask, CALLBACK};
+use crate::refresher::Refresher;
 use crate::server::Server;
-use crate::signer::Signer;
+use crate::signer::{Signer, with};
 use crate::tools::claims;
+
+/// What every client of a scene may use.
+pub const GRANTS: [&str; 5] =
+    ["client_credentials", "api_key", "token_exchange", "authorization_code", "refresh_token"];
 
 static SCENES: AtomicU32 = AtomicU32::new(0);
 
@@ -67,6 +73,11 @@ pub struct Scene {
     pub planner_client: Option<Program>,
     pub root: Option<Party>,
     pub may_act: String,
+    /// The person who let the client act, and the code that came of it.
+    pub person: String,
+    pub code: String,
+    /// The client of a refresh family, and its newest token.
+    pub family: Option<(Refresher, String)>,
 }
 
 impl Scene {
@@ -97,11 +108,17 @@ impl Scene {
             planner_client: None,
             root: None,
             may_act: String::new(),
+            person: String::new(),
+            code: String::new(),
+            family: None,
         };
         if let Some(proof) = way.proof() {
             scene.caller = Some(scene.register(server, proof).await);
         }
         scene.rotatable(server, way).await;
+        if way == Way::Refresh {
+            scene.begin(server).await;
+        }
         if way.is_exchange() {
             scene.above(server, way, grandparent).await;
         }
@@ -110,7 +127,7 @@ impl Scene {
 
     async fn register(&self, server: &Server, proof: Proof) -> Caller {
         let signer = if proof == Proof::AgentKey { self.agent.signer.clone() } else { Signer::new() };
-        let grants = json!(["client_credentials", "api_key", "token_exchange"]);
+        let grants = json!(GRANTS);
         let more = match proof {
             Proof::Basic => {
                 json!({ "token_endpoint_auth_method": "client_secret_basic", "grant_types": grants })
@@ -126,8 +143,32 @@ impl Scene {
             }
         };
         let client_id = format!("client-{}", self.number);
+        let more = with(&more, &json!({ "redirect_uris": [CALLBACK] }));
         let Program { id, client_id, secret } = server.program(&client_id, &self.agent.id, more).await;
         Caller { id, client_id, secret, signer, proof, next_secret: String::new(), other: Signer::new() }
+    }
+
+    /// Has a person say yes to the client.
+    pub async fn agree(&mut self, server: &Server) {
+        let caller = self.caller.as_ref().unwrap();
+        self.person = server.person(&format!("person-{}", self.number)).await;
+        let cookie = server.cookie(&self.person).await;
+        self.code = server.code(&Ask::of(&caller.client_id), &cookie).await;
+    }
+
+    /// Lets a person allow the client to refresh.
+    async fn begin(&mut self, server: &Server) {
+        let caller = self.caller.as_ref().unwrap();
+        let user = json!({ "user_id": format!("person-{}", self.number) });
+        let user = server.admin("POST", "/users").json(user).send().await.expect(201);
+        let who = Refresher {
+            id: caller.id.clone(),
+            client_id: caller.client_id.clone(),
+            secret: caller.secret.clone(),
+            user: user.text_of("id").to_owned(),
+        };
+        let token = server.begin(&who).await.refresh;
+        self.family = Some((who, token));
     }
 
     /// The credential that a rotation replaces.
@@ -253,7 +294,8 @@ impl Server {
             "insert into credential_policies (id, account_id, project_id, name, max_ttl_seconds, allowed_grant_types,
                  max_delegation_depth, created_at, updated_at)
              values (gen_random_uuid(), 'acme', 'demo', '{name}', 3600,
-                 array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange'], 5, now(), now())
+                 array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange', 'authorization_code',
+                     'refresh_token'], 5, now(), now())
              returning id::text"
         ))
         .await

@@ -4,6 +4,7 @@ use chancery::agents::worker::expire;
 use serde_json::json;
 use time::Duration;
 
+use super::rule::Rule;
 use super::scene::{Proof, Scene};
 use super::way::Part;
 use crate::server::Server;
@@ -56,35 +57,15 @@ pub enum State {
     GrantTheOtherWay,
     GrantOfOtherScopes,
     GrantOutOfHops,
+    PersonInactive,
+    /// Deactivated, and made usable again.
+    PersonInNewEpoch,
+    ConsentRevoked,
 }
 
 /// The server's time, as SQL writes it.
 fn sql_time(server: &Server) -> String {
     format!("to_timestamp({})", server.app.clock.now().unix_timestamp())
-}
-
-/// What a policy asks for in vain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    Inactive,
-    Expired,
-    OtherGrant,
-    NoGrant,
-    Trust,
-    Attestation,
-    Depth,
-}
-
-impl Rule {
-    pub const ALL: [Self; 7] = [
-        Self::Inactive,
-        Self::Expired,
-        Self::OtherGrant,
-        Self::NoGrant,
-        Self::Trust,
-        Self::Attestation,
-        Self::Depth,
-    ];
 }
 
 use State as S;
@@ -130,6 +111,9 @@ impl State {
             S::GrantTheOtherWay,
             S::GrantOfOtherScopes,
             S::GrantOutOfHops,
+            S::PersonInactive,
+            S::PersonInNewEpoch,
+            S::ConsentRevoked,
         ];
         all.extend(Rule::ALL.map(S::Policy));
         all.extend(Rule::ALL.map(S::KeyPolicy));
@@ -175,6 +159,7 @@ impl State {
             | S::GrantTheOtherWay
             | S::GrantOfOtherScopes
             | S::GrantOutOfHops => Part::MayAct,
+            S::PersonInactive | S::PersonInNewEpoch | S::ConsentRevoked => Part::Person,
         }
     }
 
@@ -198,6 +183,7 @@ impl State {
             Part::Policy | Part::KeyPolicy => self.set_policy(server, scene).await,
             Part::Parent => self.set_parent(server, scene).await,
             Part::MayAct => self.set_may_act(server, scene).await,
+            Part::Person => self.set_person(server, scene).await,
         }
     }
 
@@ -240,7 +226,10 @@ impl State {
                 server.admin("DELETE", &format!("/oauth/clients/{id}")).send().await.expect(200);
             }
             S::ClientWithoutGrant => {
-                server.patch_client(id, json!({ "grant_types": ["refresh_token"] })).await.expect(200);
+                server
+                    .patch_client(id, json!({ "grant_types": ["urn:openid:params:grant-type:ciba"] }))
+                    .await
+                    .expect(200);
             }
             S::ClientWithoutScopes => {
                 server.patch_client(id, json!({ "scopes": [] })).await.expect(200);
@@ -305,7 +294,7 @@ impl State {
         let change = match rule {
             Rule::Inactive => "is_active = false".to_owned(),
             Rule::Expired => format!("expires_at = {}", sql_time(server)),
-            Rule::OtherGrant => "allowed_grant_types = array['authorization_code']".to_owned(),
+            Rule::OtherGrant => "allowed_grant_types = array['urn:openid:params:grant-type:ciba']".to_owned(),
             Rule::NoGrant => "allowed_grant_types = '{}'".to_owned(),
             Rule::Trust => "required_trust_level = 'first_party'".to_owned(),
             Rule::Attestation => "required_attestation = 'software'".to_owned(),
@@ -355,6 +344,21 @@ impl State {
                     })
                     .await;
             }
+        }
+    }
+
+    async fn set_person(self, server: &Server, scene: &Scene) {
+        let person = &scene.person;
+        if self == S::ConsentRevoked {
+            let path = format!("/admin/oauth/consents?user_id={person}");
+            let consents = server.admin("GET", &path).send().await.expect(200).body;
+            let path = format!("/admin/oauth/consents/{}", consents["data"][0]["id"].as_str().unwrap());
+            server.admin("DELETE", &path).send().await.expect(200);
+            return;
+        }
+        server.admin("DELETE", &format!("/users/{person}")).send().await.expect(204);
+        if self == S::PersonInNewEpoch {
+            server.admin("POST", &format!("/users/{person}/activate")).send().await.expect(200);
         }
     }
 

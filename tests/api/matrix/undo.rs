@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::scene::Scene;
+use super::scene::{GRANTS, Scene};
 use super::state::State;
 use super::way::{Part, Way};
 use crate::server::Server;
@@ -50,7 +50,8 @@ impl State {
                     .change(format!(
                         "update credential_policies p set is_active = true, expires_at = null,
                              required_trust_level = '', required_attestation = '', max_delegation_depth = 5,
-                             allowed_grant_types = array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange']
+                             allowed_grant_types = array['api_key', 'client_credentials', 'jwt_bearer', 'token_exchange',
+                                 'authorization_code', 'refresh_token']
                          where p.id = '{policy}'"
                     ))
                     .await;
@@ -58,13 +59,15 @@ impl State {
             }
             Part::Parent => self.undo_parent(server, scene, way).await,
             Part::MayAct => self.undo_may_act(server, scene).await,
+            Part::Person => self.undo_person(server, scene).await,
         }
     }
 
     async fn undo_agent(self, server: &Server, scene: &Scene, way: Way) -> After {
         let id = &scene.agent.id;
         // Keys and tokens of before the end stay dead. What the agent obtains anew it may.
-        let anew = matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Own) || way.is_rotation();
+        let anew = matches!(way, Way::ApiKey | Way::ApiKeyNamed | Way::Code | Way::Own | Way::Refresh)
+            || way.is_rotation();
         match self {
             S::AgentDiscovered | S::AgentPending | S::AgentSuspended => {
                 let status = json!({ "status": "active" });
@@ -86,10 +89,11 @@ impl State {
     async fn undo_client(self, server: &Server, scene: &mut Scene, way: Way) -> After {
         let Some(caller) = &mut scene.caller else { return After::NoWayBack };
         match self {
-            // Its earlier tokens stay dead: the one to be rotated, and the one to be exchanged if it is its own.
+            // Its earlier tokens stay dead: the one to be rotated or refreshed with, and the one to be exchanged if it is its
+            // own.
             S::ClientInactive => {
                 server.patch_client(&caller.id, json!({ "is_active": true })).await.expect(200);
-                if way == Way::Own || way == Way::RotateClients {
+                if matches!(way, Way::Own | Way::RotateClients | Way::Code | Way::Refresh) {
                     return After::StaysOver;
                 }
             }
@@ -102,7 +106,7 @@ impl State {
                 std::mem::swap(&mut caller.signer, &mut caller.other);
             }
             S::ClientWithoutGrant => {
-                let grants = json!(["client_credentials", "api_key", "token_exchange"]);
+                let grants = json!(GRANTS);
                 server.patch_client(&caller.id, json!({ "grant_types": grants })).await.expect(200);
             }
             S::ClientWithoutScopes => {
@@ -146,6 +150,15 @@ impl State {
             S::ParentClientRevoked if way == Way::Own => After::StaysOver,
             _ => After::NoWayBack,
         }
+    }
+
+    /// What the person agreed to before stays over.
+    async fn undo_person(self, server: &Server, scene: &Scene) -> After {
+        if self != S::PersonInactive {
+            return After::NoWayBack;
+        }
+        server.admin("POST", &format!("/users/{}/activate", scene.person)).send().await.expect(200);
+        After::StaysOver
     }
 
     async fn undo_may_act(self, server: &Server, scene: &Scene) -> After {

@@ -1,6 +1,8 @@
 //! What each cell must say. Nothing here is measured: it follows from the papers, state by state.
 
-use super::state::{Rule, State};
+use super::Moment;
+use super::rule::Rule;
+use super::state::State;
 use super::way::{Part, Way};
 
 /// What a cell must say.
@@ -30,14 +32,18 @@ fn problem(status: u16) -> Verdict {
 }
 
 /// The verdict of a cell.
-pub fn verdict(way: Way, state: State) -> Verdict {
+pub fn verdict(way: Way, state: State, moment: Moment) -> Verdict {
     let part = state.part();
+    if (way == Way::Code) != (moment == Moment::Redeem) {
+        return Verdict::Senseless("a code comes before its redemption, and nothing else has one");
+    }
     if !way.rests_on(part) {
         return Verdict::Senseless(match part {
             Part::Client => "no client takes part",
             Part::ApiKey | Part::KeyPolicy => "no API key takes part",
             Part::Parent => "it comes from no other token",
             Part::MayAct => "no may-act grant is asked for",
+            Part::Person => "no person agreed to anything",
             Part::Tenant | Part::Agent | Part::Policy => "every credential rests on this",
         });
     }
@@ -47,7 +53,7 @@ pub fn verdict(way: Way, state: State) -> Verdict {
         // What is to be rotated does not stand any more: a conflict, whatever the reason.
         Part::Tenant | Part::Agent if way.is_rotation() => problem(409),
         Part::Tenant | Part::Agent if way == Way::Issue => problem(400),
-        Part::Tenant | Part::Agent => known(way, "invalid_grant"),
+        Part::Tenant | Part::Agent | Part::Person => known(way, "invalid_grant"),
         Part::Client => of_client(way, state),
         Part::ApiKey => of_key(way, state),
         Part::Policy | Part::KeyPolicy => of_policy(way, state),
@@ -73,6 +79,10 @@ fn of_client(way: Way, state: State) -> Verdict {
         }
         S::ClientWithoutScopes => known(way, "invalid_scope"),
         S::ClientPublic => match way {
+            Way::Code => Verdict::Passes("the verifier proves enough"),
+            Way::Refresh => {
+                Verdict::Passes("the refresh token proves enough; a public client only names itself")
+            }
             Way::ApiKeyNamed => Verdict::Passes("the API key proves enough; the client only names itself"),
             Way::MayAct | Way::Own => Verdict::Refused { status: 400, code: "invalid_request", row: None },
             _ => known(way, "unauthorized_client"),

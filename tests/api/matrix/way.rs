@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::scene::{Proof, Scene};
 use crate::party::{JWT_BEARER, TOKEN_EXCHANGE};
+use crate::people::{CALLBACK, VERIFIER};
 use crate::server::{Answer, Server};
 
 /// A way to a credential.
@@ -22,8 +23,12 @@ pub enum Way {
     ClientKey,
     /// `client_credentials` by an assertion that the key of the client's agent signed.
     AgentKey,
+    /// `authorization_code`, by a client with a secret that acts as an agent in a person's name.
+    Code,
     /// `jwt_bearer`.
     JwtBearer,
+    /// `refresh_token`, by a client with a secret that acts as an agent in a person's name.
+    Refresh,
     /// `token_exchange` with an assertion of the actor.
     Actor,
     /// `token_exchange` by a client that a may-act grant lets act.
@@ -49,17 +54,20 @@ pub enum Part {
     KeyPolicy,
     Parent,
     MayAct,
+    Person,
 }
 
 impl Way {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ApiKey,
         Self::ApiKeyNamed,
         Self::SecretBasic,
         Self::SecretPost,
         Self::ClientKey,
         Self::AgentKey,
+        Self::Code,
         Self::JwtBearer,
+        Self::Refresh,
         Self::Actor,
         Self::MayAct,
         Self::Own,
@@ -75,7 +83,9 @@ impl Way {
             Self::SecretBasic | Self::SecretPost | Self::ClientKey | Self::AgentKey => {
                 Some("client_credentials")
             }
+            Self::Code => Some("authorization_code"),
             Self::JwtBearer => Some(JWT_BEARER),
+            Self::Refresh => Some("refresh_token"),
             Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
             Self::Issue | Self::RotateKeys | Self::RotateClients => None,
         }
@@ -85,7 +95,9 @@ impl Way {
     pub fn proof(self) -> Option<Proof> {
         match self {
             Self::SecretBasic => Some(Proof::Basic),
-            Self::ApiKeyNamed | Self::SecretPost | Self::MayAct | Self::Own => Some(Proof::Post),
+            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::Refresh | Self::MayAct | Self::Own => {
+                Some(Proof::Post)
+            }
             Self::ClientKey => Some(Proof::ClientKey),
             Self::AgentKey => Some(Proof::AgentKey),
             _ => None,
@@ -109,6 +121,7 @@ impl Way {
             }
             Part::Parent => self.is_exchange(),
             Part::MayAct => self == Self::MayAct,
+            Part::Person => self == Self::Code,
         }
     }
 
@@ -141,10 +154,14 @@ impl Way {
                 let form = self.form(server, scene);
                 let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 let call = server.post("/oauth2/token").form(&form);
-                match scene.authorization() {
+                let answer = match scene.authorization() {
                     Some(basic) => call.with("Authorization", &basic).send().await,
                     None => call.send().await,
+                };
+                if let (Some((_, token)), true) = (&mut scene.family, answer.status.is_success()) {
+                    answer.text_of("refresh_token").clone_into(token);
                 }
+                answer
             }
         }
     }
@@ -155,7 +172,15 @@ impl Way {
         form.extend(scene.authentication(server));
         match self {
             Self::ApiKey | Self::ApiKeyNamed => form.push(("api_key", scene.api_key.clone())),
+            Self::Code => form.extend([
+                ("code", scene.code.clone()),
+                ("redirect_uri", CALLBACK.to_owned()),
+                ("code_verifier", VERIFIER.to_owned()),
+            ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
+            Self::Refresh => {
+                form.extend(scene.family.as_ref().map(|(_, token)| ("refresh_token", token.clone())));
+            }
             Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
             _ => {}
         }

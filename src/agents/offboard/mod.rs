@@ -1,4 +1,5 @@
 //! Offboarding: whoever leaves takes nothing along. All that the person answers for is deactivated at once.
+mod store;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::Status;
-use super::{lifecycle, store};
+use super::{lifecycle, store as rows};
 use crate::audit::{self, Event};
 use crate::kit::config::Limits;
 use crate::kit::cx::{Caller, Cx, Tenant};
@@ -87,7 +88,7 @@ async fn offboard_in_project(cx: &mut Cx, leaver: &Leaver, done: &mut Offboarded
     let epochs: Vec<Anchor> = found.iter().map(|(id, epoch)| Anchor::Identity(*id, *epoch)).collect();
     done.credentials.extend(tokens::changed_by(cx, &epochs).await?);
     done.identities += ids.len();
-    store::set_status(cx, &ids, Status::Deactivated).await?;
+    rows::set_status(cx, &ids, Status::Deactivated).await?;
     lifecycle::end(cx, &epochs, &ids, leaver.reason()).await?;
     signals::tell_all(cx, &ids, Lifecycle::Retired(leaver.reason())).await?;
     let facts = json!({ "reason": leaver.reason(), "owner_user_id": leaver.owner_user_id });

@@ -1,0 +1,38 @@
+//! DPoP at the token endpoint (RFC 9449 section 5): what a proof binds, and who must send one.
+
+use axum::http::request::Parts;
+
+use super::client_auth::Authenticated;
+use crate::access::possession::{self, Target};
+use crate::kit::app::App;
+use crate::kit::clock::Time;
+use crate::kit::dpop::Proof;
+use crate::kit::error::{Kind, Result, refuse};
+use crate::tokens::Grant;
+
+/// The proof of a token request, if it carries one. It is used up with the token that it binds, so a request that is
+/// refused leaves it unused.
+pub fn proof(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time) -> Result<Option<Proof>> {
+    let proof = possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?;
+    let Some(known) = client else { return Ok(proof) };
+    // RFC 9449 section 5.2.
+    if known.client.dpop.dpop_bound_access_tokens && proof.is_none() {
+        let why =
+            "the client is registered for tokens that are bound to a key; send a proof in the header DPoP";
+        return Err(refuse(Kind::InvalidDpopProof, why));
+    }
+    if known.client.dpop.dpop_nonce_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
+        let why =
+            "the client is registered for proofs with a nonce; repeat the one of this answer's DPoP-Nonce";
+        return Err(refuse(Kind::UseDpopNonce, why));
+    }
+    Ok(proof)
+}
+
+/// The grant with its token bound to the key that was proved.
+pub fn bound(mut grant: Grant, proof: Option<&Proof>) -> Grant {
+    let Some(proof) = proof else { return grant };
+    grant.jkt = Some(proof.jkt.clone());
+    grant.artefacts.push(possession::artefact(proof));
+    grant
+}
