@@ -1,6 +1,7 @@
 //! What a person agreed to, for one client. A later agreement widens it; taken back, it ends all that came of it.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
@@ -16,7 +17,7 @@ use crate::tokens::{self, Anchor};
 use crate::users;
 
 /// A consent as the API shows it. No member is ever null.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Consent {
     /// A random id.
     pub id: Uuid,
@@ -36,12 +37,15 @@ pub struct Consent {
     pub resources: Vec<String>,
     /// When it was given first.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub granted_at: Time,
     /// When it was widened last.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub updated_at: Time,
     /// When it was taken back.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetDateTime>)]
     pub revoked_at: Option<Time>,
 }
 
@@ -71,7 +75,7 @@ pub struct ConsentFilter {
 }
 
 /// A consent that an administrator gives in a person's stead.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NewConsent {
     /// The person's row.

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{Consent, ConsentFilter, NewConsent};
@@ -31,12 +32,30 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/admin/consents", post(create))
 }
 
-#[derive(Debug, Serialize)]
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(list, create, revoke))]
+pub struct Api;
+
+/// A page of consents.
+#[derive(Debug, Serialize, ToSchema)]
 struct ConsentList {
+    /// Those of the page.
     data: Vec<Consent>,
+    /// How many match in all.
     total: i64,
 }
 
+/// Lists what people agreed to, newest first.
+#[utoipa::path(get, path = "/admin/oauth/consents",
+    params(
+        ("limit" = Option<i64>, Query, minimum = 1, maximum = 1000, description = "How many at the most; 1000 when absent."),
+        ("offset" = Option<i32>, Query, minimum = 0, description = "How many to pass over."),
+        ("user_id" = Option<Uuid>, Query, description = "Only this user's, by the id of the row."),
+        ("client_id" = Option<String>, Query, description = "Only for this client."),
+        ("include_revoked" = Option<bool>, Query, description = "Also those that were taken back."),
+    ),
+    responses((status = 200, body = ConsentList)), security(("admin" = ["nhi:manage"])))]
 async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<ConsentList>, Problem> {
     let malformed = || refuse_at(Kind::Invalid, "user_id is the UUID of a user", "query.user_id", "");
     let user_id =
@@ -53,6 +72,9 @@ async fn list(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json
     Ok(axum::Json(ConsentList { data, total }))
 }
 
+/// Agrees in a person's stead, or widens what they agreed to.
+#[utoipa::path(post, path = "/admin/consents", request_body = NewConsent,
+    responses((status = 201, body = Consent), (status = 200, body = Consent)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -72,6 +94,9 @@ async fn create(
     Ok((status, axum::Json(consent)))
 }
 
+/// Takes a consent back, with every token that came of it and all below.
+#[utoipa::path(delete, path = "/admin/oauth/consents/{id}",
+    responses((status = 200, body = Consent)), security(("admin" = ["nhi:manage"])))]
 async fn revoke(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<Consent>, Problem> {
     let mut work = admin.begin().await?;
     let result = authorizations::revoke(&mut work.cx, id).await;

@@ -25,13 +25,15 @@ use utoipa::OpenApi;
 use crate::kit::app::App;
 
 pub use error::{Body as ErrorBody, OauthError};
-pub use requests::{ClientParameters, PresentedToken, TokenRequest};
+pub use requests::{
+    AuthorizationRequest, ClientParameters, ConsentAnswer, PresentedToken, PushedRequest, TokenRequest,
+};
 
 /// Everything under `/oauth2`, and the documents that describe it.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/oauth2/authorize", get(authorize::by_get).post(authorize::by_post))
-        .route("/oauth2/consent", post(authorize::consent))
+        .route("/oauth2/consent", post(authorize::consent::consent))
         .route("/oauth2/par", post(par::push))
         .route("/oauth2/token", post(token::token))
         .route("/oauth2/token/introspect", post(introspect::introspect))
@@ -45,6 +47,10 @@ pub fn routes() -> Router<Arc<App>> {
 /// The same for the document of the API.
 #[derive(OpenApi)]
 #[openapi(paths(
+    authorize::by_get,
+    authorize::by_post,
+    authorize::consent::consent,
+    par::push,
     token::token,
     introspect::introspect,
     revoke::revoke,

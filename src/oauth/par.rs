@@ -12,6 +12,7 @@ use super::authorize::{PARAMETERS, check_pushed};
 use super::client_auth::{authenticate, unknown, used_before};
 use super::error::OauthError;
 use super::params::Params;
+use super::requests::{AuthorizationRequest, PushedRequest};
 use crate::access::origin;
 use crate::audit::{self, Event};
 use crate::authorizations::{self, LIFETIME};
@@ -25,6 +26,9 @@ use crate::tokens::ledger::{self, Outcome};
 const KEPT: usize = 32 * 1024;
 
 /// Keeps a request of a client that authenticates as at the token endpoint; a public one names itself.
+#[utoipa::path(post, path = "/oauth2/par", operation_id = "push",
+    request_body(content = AuthorizationRequest, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 201, body = PushedRequest)), security((), ("client" = [])))]
 pub async fn push(State(app): State<Arc<App>>, parts: Parts, params: Params) -> Result<Response, OauthError> {
     let (from, now) = (origin(&parts), app.clock.now());
     let known = authenticate(&app, &parts.headers, &params, &from, now).await?.ok_or_else(unknown)?;

@@ -66,3 +66,48 @@ pub struct PresentedToken {
     #[serde(flatten)]
     pub client: ClientParameters,
 }
+
+/// A request at the authorization endpoint, or one that is pushed beforehand.
+#[derive(Debug, ToSchema)]
+pub struct AuthorizationRequest {
+    /// The client.
+    pub client_id: String,
+    /// `code`.
+    pub response_type: Option<String>,
+    /// Where the answer goes; registered for the client.
+    pub redirect_uri: Option<String>,
+    /// The scopes asked for, separated by spaces.
+    pub scope: Option<String>,
+    /// Comes back with the answer.
+    pub state: Option<String>,
+    /// The base64url of the SHA-256 of the verifier (RFC 7636).
+    pub code_challenge: Option<String>,
+    /// `S256`.
+    pub code_challenge_method: Option<String>,
+    /// Where the token is to be used (RFC 8707); may repeat.
+    pub resource: Option<String>,
+    /// The key whose proof must come with the code (RFC 9449 section 10).
+    pub dpop_jkt: Option<String>,
+    /// A request that was pushed beforehand; nothing but `client_id` counts beside it.
+    pub request_uri: Option<String>,
+}
+
+/// What a person says on the consent page.
+#[derive(Debug, ToSchema)]
+pub struct ConsentAnswer {
+    /// The request, as the page has it.
+    pub request: String,
+    /// What binds the page to browser and request.
+    pub csrf: String,
+    /// `allow` or `deny`.
+    pub decision: String,
+}
+
+/// A pushed request that is kept.
+#[derive(Debug, ToSchema)]
+pub struct PushedRequest {
+    /// How it is named at the authorization endpoint.
+    pub request_uri: String,
+    /// How many seconds it waits for its person.
+    pub expires_in: i64,
+}

@@ -1,18 +1,28 @@
 //! The document of the API in the form of OpenAPI 3.1: what the handlers say of themselves, put together and completed.
+//! The page for people and the collection for Postman are made from it.
 mod complete;
+mod page;
+mod postman;
 pub mod routes;
+
+pub use postman::collection;
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use crate::kit::http::health;
-use crate::{agents, api_keys, audit, clients, delegations, keys, oauth, policies, signals, tokens, users};
+use crate::{
+    agents, api_keys, audit, authorizations, clients, delegations, keys, oauth, policies, signals, tokens,
+    users,
+};
 
 /// What the capabilities say of their routes: the beginning of their operations' ids, the heading under which they
 /// stand, what it is about, and the routes themselves.
 fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::OpenApi)> {
     let mut own = agents::routes::Api::openapi();
     own.merge(agents::routes::SelfApi::openapi());
+    let mut people = users::routes::Api::openapi();
+    people.merge(users::routes::LinkApi::openapi());
     let mut identities = agents::routes::IdentityApi::openapi();
     identities.merge(agents::routes::DiscoveryApi::openapi());
     vec![
@@ -33,7 +43,8 @@ fn parts() -> Vec<(&'static str, &'static str, &'static str, utoipa::openapi::Op
             "Who may act for whom, and who did.",
             delegations::routes::Api::openapi(),
         ),
-        ("users", "Users", "The people in whose name tokens are issued.", users::routes::Api::openapi()),
+        ("users", "Users", "The people in whose name tokens are issued.", people),
+        ("consents", "Consents", "What people agreed to.", authorizations::routes::Api::openapi()),
         ("signals", "Signals", "What was noticed about identities.", signals::routes::Api::openapi()),
         ("audit", "Audit log", "Who changed what, and who was refused.", audit::routes::Api::openapi()),
         ("oauth", "OAuth", "Tokens: obtained, looked at, revoked.", oauth::Api::openapi()),

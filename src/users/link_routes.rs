@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::{Link, NewLink, Opened, caller, cookie};
 use crate::access::{Admin, ManageIdentities, Work, origin};
@@ -22,6 +23,11 @@ use crate::kit::http::html;
 use crate::kit::http::problem::Problem;
 use crate::users;
 
+/// The same for the document of the API.
+#[derive(OpenApi)]
+#[openapi(paths(create, open))]
+pub struct Api;
+
 /// The admin's route, relative to a mount.
 pub fn routes() -> Router<Arc<App>> {
     Router::new().route("/users/{id}/links", post(create))
@@ -32,6 +38,9 @@ pub fn open_routes() -> Router<Arc<App>> {
     Router::new().route("/links/{secret}", get(open))
 }
 
+/// Makes a link by which a person comes. It opens once.
+#[utoipa::path(post, path = "/users/{id}/links", operation_id = "create_link",
+    request_body = NewLink, responses((status = 201, body = Link)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,
@@ -49,6 +58,12 @@ async fn create(
     Ok((StatusCode::CREATED, axum::Json(work.finish(event, result).await?)))
 }
 
+/// Opens a link, in the person's browser.
+///
+/// Sets a cookie that is the person's for 15 minutes, and leads to where the link is for.
+#[utoipa::path(get, path = "/links/{secret}", operation_id = "open_link",
+    params(("secret" = String, Path, description = "What the link was made with.")),
+    responses((status = 303, description = "Goes on to the authorization endpoint.")), security(()))]
 async fn open(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,

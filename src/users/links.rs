@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use time::Duration;
 use url::Url;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Person, get, store};
@@ -25,7 +26,7 @@ const REMEMBERED: Duration = Duration::minutes(15);
 const AUTHORIZE: (&str, &str) = ("authorize", "/oauth2/authorize");
 
 /// A link to be made.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct NewLink {
     /// What for: `authorize`.
@@ -37,7 +38,7 @@ pub struct NewLink {
 }
 
 /// A link as it is shown, once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Link {
     /// Its id, for the audit log.
     pub id: Uuid,
@@ -45,6 +46,7 @@ pub struct Link {
     pub url: String,
     /// Until when it opens.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = OffsetDateTime)]
     pub expires_at: Time,
 }
 

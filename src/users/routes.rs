@@ -34,7 +34,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(super::link_routes::routes())
 }
 
-pub use super::link_routes::open_routes;
+pub use super::link_routes::{Api as LinkApi, open_routes};
 
 /// The same for the document of the API.
 #[derive(OpenApi)]

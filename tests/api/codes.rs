@@ -180,3 +180,13 @@ async fn a_second_use_ends_the_refresh_family_too() {
     }
     assert_error(&refresh(second.text_of("refresh_token")).await, 400, "invalid_grant");
 }
+
+/// RFC 9449 section 10: a code is bound to the key that was named, and is worth nothing without it.
+#[tokio::test]
+async fn rfc9449_s10_a_code_that_is_bound_to_a_key_needs_a_proof_of_it() {
+    let (server, cookie) = stage().await;
+    let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    let code = server.code(&Ask::of("diary").with("dpop_jkt", jkt), &cookie).await;
+    assert_error(&server.redeem("diary", &code, &[]).await, 400, "invalid_dpop_proof");
+    assert_eq!(credentials(&server).await, 0);
+}

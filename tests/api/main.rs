@@ -84,6 +84,7 @@ mod metrics;
 mod offboard;
 mod offline;
 mod open_mode;
+mod openapi;
 mod patch;
 mod person_tokens;
 mod policies;

@@ -18,8 +18,17 @@ use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret;
 use crate::oauth::error::OauthError;
 use crate::oauth::params::Params;
+use crate::oauth::requests::ConsentAnswer;
 
+/// Takes what a person says on the consent page.
+///
 /// The answer is a redirect to the client, or a page.
+#[utoipa::path(post, path = "/oauth2/consent", operation_id = "consent",
+    request_body(content = ConsentAnswer, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "A page.", body = String, content_type = "text/html"),
+        (status = 303, description = "Goes back to the client."),
+    ), security(()))]
 pub async fn consent(
     State(app): State<Arc<App>>,
     parts: Parts,

@@ -1,7 +1,7 @@
 //! The authorization endpoint (RFC 6749 section 3.1) and its consent page: a person says whether a client may act in their
 //! name, and the client gets a code.
 mod answer;
-mod consent;
+pub mod consent;
 mod page;
 mod request;
 
@@ -12,11 +12,11 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::json;
 
-pub use consent::consent;
 pub use request::{PARAMETERS, check_pushed};
 
 use super::error::OauthError;
 use super::params::Params;
+use super::requests::AuthorizationRequest;
 use crate::access::origin;
 use crate::audit::{self, Event};
 use crate::authorizations::{self, Decided};
@@ -31,7 +31,28 @@ use crate::users::{self, Session};
 use answer::Told;
 use request::{Asked, Target};
 
+/// Asks a person whether a client may act in their name.
+///
+/// The answer is a redirect to the client, the consent page, or a page or error here.
+///
 /// `GET`: the parameters are the query's (RFC 6749 section 4.1.1).
+#[utoipa::path(get, path = "/oauth2/authorize", operation_id = "authorize",
+    params(
+        ("client_id" = String, Query, description = "The client."),
+        ("response_type" = Option<String>, Query, description = "code"),
+        ("redirect_uri" = Option<String>, Query, description = "Where the answer goes."),
+        ("scope" = Option<String>, Query, description = "The scopes asked for."),
+        ("state" = Option<String>, Query, description = "Comes back with the answer."),
+        ("code_challenge" = Option<String>, Query, description = "PKCE (RFC 7636)."),
+        ("code_challenge_method" = Option<String>, Query, description = "S256"),
+        ("resource" = Option<String>, Query, description = "Where the token is to be used (RFC 8707)."),
+        ("dpop_jkt" = Option<String>, Query, description = "The key whose proof must come with the code."),
+        ("request_uri" = Option<String>, Query, description = "A pushed request."),
+    ),
+    responses(
+        (status = 200, description = "The consent page.", body = String, content_type = "text/html"),
+        (status = 302, description = "Goes back to the client."),
+    ), security(()))]
 pub async fn by_get(State(app): State<Arc<App>>, parts: Parts) -> Response {
     let visit = Visit::new(&app, &parts, true);
     let outcome = match Params::from_query(parts.uri.query().unwrap_or_default(), &app.config.limits) {
@@ -41,7 +62,15 @@ pub async fn by_get(State(app): State<Arc<App>>, parts: Parts) -> Response {
     visit.conclude(outcome)
 }
 
+/// The same with its parameters in the body.
+///
 /// `POST`: the parameters are the body's, and errors are never told by a redirect.
+#[utoipa::path(post, path = "/oauth2/authorize", operation_id = "authorize_by_form",
+    request_body(content = AuthorizationRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The consent page.", body = String, content_type = "text/html"),
+        (status = 303, description = "Goes back to the client."),
+    ), security(()))]
 pub async fn by_post(
     State(app): State<Arc<App>>,
     parts: Parts,
