@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test crash rolling races faults long load check setup
+.PHONY: run test openapi crash rolling races faults long load check setup
 
 run: setup
 	cargo run
@@ -38,6 +38,12 @@ long: setup
 # What the server can do on this machine, beside what its parts can do; docs/performance.md explains the table.
 load: setup
 	cargo bench --bench load
+
+# After a change of routes or of their types: what is kept of the API's document.
+openapi: setup
+	cargo run -q -- openapi --postman >docs/postman.json.new
+	mv docs/postman.json.new docs/postman.json
+	INSTA_UPDATE=always cargo test --test api -- openapi::
 
 # What .ci/run asks for beside the tests.
 check:

@@ -123,6 +123,13 @@ fn the_document_of_the_api_has_every_route_and_no_other() {
 }
 
 #[test]
+fn the_collection_for_postman_is_current() {
+    let collection = chancery::openapi::collection(&chancery::openapi::document());
+    let kept: serde_json::Value = serde_json::from_str(&read("docs/postman.json")).expect("JSON");
+    assert!(kept == collection, "docs/postman.json is out of date: run `make openapi`");
+}
+
+#[test]
 fn the_table_of_actions_is_that_of_the_sources() {
     let named = table("docs/audit.md", "## Actions").into_iter().map(|row| row[0].clone()).collect();
     assert_same("docs/audit.md", &named, &actions::recorded());

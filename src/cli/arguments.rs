@@ -54,7 +54,11 @@ pub enum Command {
     /// Make the master key file if there is none, bring the schema up to date, then exit
     Init,
     /// Print the document of the HTTP API in the form of OpenAPI
-    Openapi,
+    Openapi {
+        /// Print it as a collection of Postman instead
+        #[arg(long)]
+        postman: bool,
+    },
     /// Look after signing keys and master keys
     Keys {
         /// What to do with signing keys.

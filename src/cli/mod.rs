@@ -20,8 +20,8 @@ use crate::kit::error::{Error, Result};
 /// Runs one command to its end.
 pub async fn run(cli: Cli) -> Result<()> {
     // The document is the same under every configuration, also under none.
-    if cli.command == Some(Command::Openapi) {
-        return openapi();
+    if let Some(Command::Openapi { postman }) = cli.command {
+        return openapi(postman);
     }
     let config = config::load(&cli.overrides(), config::environment())?;
     logs::start(&config)?;
@@ -33,7 +33,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Admin { command } => admin::run(config, command).await,
         Command::Init => init(&config).await,
         Command::Keys { command } => keys::run(config, command).await,
-        Command::Openapi => openapi(),
+        Command::Openapi { postman } => openapi(postman),
     }
 }
 
@@ -45,8 +45,9 @@ async fn init(config: &Config) -> Result<()> {
 }
 
 /// `chancery openapi`: the document of the API, to be read by other programs.
-fn openapi() -> Result<()> {
-    say(format!("{:#}", crate::openapi::document()))
+fn openapi(postman: bool) -> Result<()> {
+    let document = crate::openapi::document();
+    say(format!("{:#}", if postman { crate::openapi::collection(&document) } else { document }))
 }
 
 /// What a command says when it fails.

@@ -135,7 +135,10 @@ impl<E: Into<anyhow::Error>> From<E> for Error {
 fn database_is_away(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<sqlx::Error>() {
         Some(
+            // A connection that breaks off while it is made may end in the middle of a message.
             sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed,

@@ -1,6 +1,11 @@
 //! The document of the API in the form of OpenAPI 3.1: what the handlers say of themselves, put together and completed.
+//! The page for people and the collection for Postman are made from it.
 mod complete;
+mod page;
+mod postman;
 pub mod routes;
+
+pub use postman::collection;
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;

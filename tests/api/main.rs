@@ -90,6 +90,7 @@ mod metrics;
 mod offboard;
 mod offline;
 mod open_mode;
+mod openapi;
 mod outbound;
 mod patch;
 mod person_tokens;

@@ -43,10 +43,13 @@ const OF_THE_PROTOCOL: &[(&str, &str)] = &[
 ];
 
 /// Admin routes that leave other than one row for a call, and why.
-const OTHER_ROWS: &[(&str, &str)] = &[(
-    "POST /identities/offboard-by-owner",
-    "one for the request and one for each agent that it deactivates, in the log of its project",
-)];
+const OTHER_ROWS: &[(&str, &str)] = &[
+    (
+        "POST /identities/offboard-by-owner",
+        "one for the request and one for each agent that it deactivates, in the log of its project",
+    ),
+    ("POST /api-keys", "one for the key, and one for the identity that it makes where none is named"),
+];
 
 /// Admin routes that take no path id but one in the query or in the body.
 const BESIDE: &[(&str, &str, &str)] = &[
@@ -94,6 +97,11 @@ fn body(route: &str) -> Value {
         "POST /signals/ingest" => json!({ "signal_type": "ip_change", "source": "sweep" }),
         "POST /audit-logs/export" => json!({ "since": "2026-12-01", "until": "2026-12-02" }),
         "POST /users/{id}/links" => json!({ "purpose": "authorize", "to": "/oauth2/authorize" }),
+        // The example of RFC 7517 appendix A.1.
+        "POST /agents/{id}/rotate-dpop-key" => json!({ "new_public_jwk": {
+            "kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        } }),
         "PATCH /users/{id}" => json!({ "name": "S" }),
         _ => json!({}),
     }

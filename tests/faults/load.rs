@@ -1,10 +1,10 @@
 //! Clients at all servers: they issue, present assertions, look at tokens and revoke them, and note what they were told.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use chancery::kit::clock::local;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -43,6 +43,8 @@ struct Shared {
     answers: AtomicUsize,
     /// A token that is left alone.
     token: String,
+    /// What a client was told and should not have been.
+    broken: Mutex<Option<String>>,
 }
 
 /// An agent, and the one who works for it.
@@ -79,6 +81,7 @@ impl Load {
             good: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
             token,
+            broken: Mutex::default(),
         });
         let start = |(uri, api_key, signer)| {
             let (shared, issuer) = (shared.clone(), issuer.clone());
@@ -107,10 +110,9 @@ impl Load {
         let (began, goal) = (Instant::now(), counter.load(Ordering::SeqCst) + more);
         while counter.load(Ordering::SeqCst) < goal {
             ensure!(began.elapsed() < 2 * PATIENCE, "the load stands still");
-            ensure!(
-                !self.workers.iter().any(JoinHandle::is_finished),
-                "a client gave up; see its reason at the end"
-            );
+            if let Some(why) = self.shared.broken.lock().unwrap().clone() {
+                anyhow::bail!(why);
+            }
             sleep(Duration::from_millis(5)).await;
         }
         Ok(())
@@ -165,7 +167,11 @@ impl Worker {
             if self.shared.over.load(Ordering::SeqCst) {
                 break;
             }
-            self.turn(turn).await.with_context(|| format!("turn {turn} of {}", self.uri))?;
+            if let Err(error) = self.turn(turn).await {
+                let why = format!("turn {turn} of {}: {error:#}", self.uri);
+                *self.shared.broken.lock().unwrap() = Some(why.clone());
+                anyhow::bail!(why);
+            }
         }
         Ok(self.told)
     }
@@ -200,7 +206,8 @@ impl Worker {
     /// Until it is told that it is done (I5); from then on no server lets the token pass (I2).
     async fn revoke(&mut self, one: &str, other: &str, token: &str) -> Result<()> {
         let body = json!({ "token": token });
-        for _ in 0..200 {
+        let began = Instant::now();
+        while began.elapsed() < 2 * PATIENCE {
             if let Some(answer) = self.send(one, "/oauth2/token/revoke", &body).await? {
                 ensure!(answer.status == 200, "{answer:?}");
                 self.told.revoked.push(token.to_owned());
