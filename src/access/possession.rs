@@ -15,8 +15,8 @@ use crate::kit::dpop::{self, Expected, Proof, address};
 use crate::kit::error::{Error, Kind, Refused, Result, refuse};
 use crate::kit::http::trace::peer;
 use crate::kit::ids;
-use crate::tokens::Found;
-use crate::tokens::ledger::{self, Artefact, Record};
+use crate::tokens::ledger::{Artefact, Record};
+use crate::tokens::{self, Found};
 
 /// The kind under which proofs are used up, wherever they are accepted.
 pub const PROOF: &str = "dpop_proof";
@@ -153,7 +153,7 @@ async fn prove(app: &App, parts: &Parts, target: Option<&Target>, shown: Shown<'
         return Err(unproven("the DPoP proof is not by the key that the token is bound to"));
     }
     let mut db = app.connection().await?;
-    if ledger::use_once(&mut db, ids::new(now)?, &artefact(&proof)).await? {
+    if tokens::use_once(&mut db, ids::new(now)?, &artefact(&proof)).await? {
         Ok(())
     } else {
         Err(used_before())

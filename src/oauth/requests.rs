@@ -36,6 +36,8 @@ pub struct TokenRequest {
     pub actor_token: Option<String>,
     /// Its type.
     pub actor_token_type: Option<String>,
+    /// Grant `refresh_token`: the token (RFC 6749 section 6).
+    pub refresh_token: Option<String>,
     /// For whom the token is meant; may be repeated.
     pub audience: Option<Vec<String>>,
     /// The same as URIs (RFC 8707); may be repeated.

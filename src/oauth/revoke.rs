@@ -27,7 +27,7 @@ pub struct TokenRevoked {
     revoked: bool,
 }
 
-/// Ends a token with everything below it.
+/// Ends a token with everything below it; a refresh token with its whole family.
 ///
 /// Always 200 once the client is accepted, also for a token that is unknown or dead (section 2.2). With `dry_run=true` it
 /// answers what would end, and nothing does.

@@ -36,6 +36,7 @@ pub struct AccessToken {
     /// The person behind it, where one is known.
     #[serde(skip_serializing_if = "String::is_empty")]
     user_id: String,
+    /// What it is refreshed with, where the client may do so.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     /// What a client need not take the token apart for.

@@ -242,21 +242,6 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     Ok(wanted.iter().map(outcome).collect())
 }
 
-/// Uses one artefact up where no other work depends on it, and says whether it was unused. The insert itself is the
-/// arbiter, so one statement is enough.
-pub async fn use_once(db: &mut PgConnection, user: Uuid, artefact: &Artefact) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "insert into used_once (kind, key, used_by, expires_at) values ($1, $2, $3, $4) on conflict do nothing",
-    )
-    .bind(artefact.kind)
-    .bind(&artefact.key[..])
-    .bind(user)
-    .bind(artefact.until)
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 /// Ends what the first users of these codes obtained: the family, or the credential where there is none. Only codes of the
 /// tenant that is told of it count.
 async fn end_first(db: &mut PgConnection, reused: &[(&Artefact, &Entry)]) -> sqlx::Result<()> {

@@ -27,5 +27,6 @@ pub use issue::{ClientStamp, DEEPEST, Grant, Issued, check, issue};
 pub use of_agent::{AgentToken, of_agent};
 pub use refresh::Reuse;
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
+pub use store::use_once;
 pub use tree::{DryRun, Tried, changed_by};
 pub use verify::{Found, claims_of, find, find_all, verify};

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::admin::Kept;
 use super::credential::Record;
 use super::ended::Standing;
+use super::ledger::Artefact;
 use super::of_agent::AgentToken;
 use super::revoke::{Anchor, Revocation};
 use super::verify::Found;
@@ -285,6 +286,21 @@ pub async fn set_announced(db: &mut PgConnection, revocation: &Revocation, now: 
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Across tenants: uses one artefact up where no other work depends on it, and says whether it was unused. The insert itself is the
+/// arbiter, so one statement is enough.
+pub async fn use_once(db: &mut PgConnection, user: Uuid, artefact: &Artefact) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "insert into used_once (kind, key, used_by, expires_at) values ($1, $2, $3, $4) on conflict do nothing",
+    )
+    .bind(artefact.kind)
+    .bind(&artefact.key[..])
+    .bind(user)
+    .bind(artefact.until)
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Across tenants: what is spent and has expired is nobody's.

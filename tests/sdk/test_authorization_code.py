@@ -45,7 +45,7 @@ def browser(server, tenant, http):
 def public_client(server, operator, tenant, **fields):
     """A public client that takes codes."""
     options = {"client_id": unique("diary"), "name": "Diary", "grant_types": ["authorization_code"], "scopes": ["data:read", "data:write"]}
-    made = operator(server, tenant).oauth_clients.create(**options, redirect_uris=[CALLBACK], **fields)
+    made = operator(server, tenant).oauth_clients.create(**{**options, "redirect_uris": [CALLBACK], **fields})
     return made.client.client_id
 
 
@@ -71,3 +71,23 @@ def test_a_code_works_once_and_for_its_verifier(server, operator, connect, tenan
     refusal(redeem, "x" * 43, code="invalid_grant", status=400)
     redeem(VERIFIER)
     refusal(redeem, VERIFIER, code="invalid_grant", status=400)
+
+
+def test_a_refresh_token_is_spent_for_the_next(server, operator, connect, tenant, browser):
+    client_id = public_client(server, operator, tenant, grant_types=["authorization_code", "refresh_token"])
+    tokens = connect(server).tokens
+    user_id, code = browser(client_id, "data:read data:write")
+    first = tokens.issue_authorization_code(code, CALLBACK, client_id, code_verifier=VERIFIER)
+    # The SDK names no client here.
+    second = tokens.issue_refresh_token(first.refresh_token, scope="data:read")
+    assert (second.scope, second.user_id, second.token_type) == ("data:read", user_id, "Bearer")
+    assert second.refresh_token not in ("", None, first.refresh_token)
+    before, after = tokens.verify(first.access_token), tokens.verify(second.access_token)
+    assert (after.sub, after.grant_type) == (user_id, "refresh_token")
+    assert after.custom["mission_id"] == before.custom["mission_id"]
+    third = tokens.issue_refresh_token(second.refresh_token)
+    assert third.scope == "data:read data:write"
+    refusal(tokens.issue_refresh_token, first.refresh_token, code="invalid_grant", status=400)
+    refusal(tokens.issue_refresh_token, "zid_rt_unknown", code="invalid_grant", status=400)
+    # One that comes again at once ends nothing.
+    assert tokens.issue_refresh_token(third.refresh_token).access_token

@@ -120,7 +120,8 @@ fn grant(request: &Request<'_>, family: &Family, holding: Option<Holding>) -> Re
         (None, Some(holding)) => Grant::root(request.app, NAME, holding),
         (None, None) => return Err(invalid()),
     };
-    Ok(Grant { scopes, audience, consent_id: family.consent_id, profile: family.profile, ..base })
+    let jkt = request.proof.map(|proof| proof.jkt.clone());
+    Ok(Grant { scopes, audience, consent_id: family.consent_id, jkt, profile: family.profile, ..base })
 }
 
 /// Never more than was granted (RFC 6749 section 6), and without what client, identity or policy have lost since. What a

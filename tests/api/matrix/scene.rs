@@ -10,7 +10,6 @@ use serde_json::json;
 use super::way::Way;
 use crate::party::{Party, Program};
 use crate::people::{Ask, CALLBACK};
-use crate::refresher::Refresher;
 use crate::server::Server;
 use crate::signer::{Signer, with};
 use crate::tools::claims;
@@ -76,8 +75,8 @@ pub struct Scene {
     /// The person who let the client act, and the code that came of it.
     pub person: String,
     pub code: String,
-    /// The client of a refresh family, and its newest token.
-    pub family: Option<(Refresher, String)>,
+    /// The newest token of a refresh family.
+    pub refresh_token: String,
 }
 
 impl Scene {
@@ -110,7 +109,7 @@ impl Scene {
             may_act: String::new(),
             person: String::new(),
             code: String::new(),
-            family: None,
+            refresh_token: String::new(),
         };
         if let Some(proof) = way.proof() {
             scene.caller = Some(scene.register(server, proof).await);
@@ -156,19 +155,12 @@ impl Scene {
         self.code = server.code(&Ask::of(&caller.client_id), &cookie).await;
     }
 
-    /// Lets a person allow the client to refresh.
+    /// Redeems what a person said yes to: the first token of a refresh family.
     async fn begin(&mut self, server: &Server) {
-        let caller = self.caller.as_ref().unwrap();
-        let user = json!({ "user_id": format!("person-{}", self.number) });
-        let user = server.admin("POST", "/users").json(user).send().await.expect(201);
-        let who = Refresher {
-            id: caller.id.clone(),
-            client_id: caller.client_id.clone(),
-            secret: caller.secret.clone(),
-            user: user.text_of("id").to_owned(),
-        };
-        let token = server.begin(&who).await.refresh;
-        self.family = Some((who, token));
+        self.agree(server).await;
+        let Caller { client_id, secret, .. } = self.caller.as_ref().unwrap();
+        let answer = server.redeem(client_id, &self.code, &[("client_secret", secret)]).await;
+        self.refresh_token = answer.tokens().refresh;
     }
 
     /// The credential that a rotation replaces.

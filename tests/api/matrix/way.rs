@@ -121,7 +121,7 @@ impl Way {
             }
             Part::Parent => self.is_exchange(),
             Part::MayAct => self == Self::MayAct,
-            Part::Person => self == Self::Code,
+            Part::Person => matches!(self, Self::Code | Self::Refresh),
         }
     }
 
@@ -158,8 +158,8 @@ impl Way {
                     Some(basic) => call.with("Authorization", &basic).send().await,
                     None => call.send().await,
                 };
-                if let (Some((_, token)), true) = (&mut scene.family, answer.status.is_success()) {
-                    answer.text_of("refresh_token").clone_into(token);
+                if self == Self::Refresh && answer.status.is_success() {
+                    answer.text_of("refresh_token").clone_into(&mut scene.refresh_token);
                 }
                 answer
             }
@@ -178,9 +178,7 @@ impl Way {
                 ("code_verifier", VERIFIER.to_owned()),
             ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
-            Self::Refresh => {
-                form.extend(scene.family.as_ref().map(|(_, token)| ("refresh_token", token.clone())));
-            }
+            Self::Refresh => form.push(("refresh_token", scene.refresh_token.clone())),
             Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
             _ => {}
         }

@@ -1,4 +1,6 @@
 //! Refresh tokens: their rotation and reuse, what narrows them, whose they are, and what ends them.
+mod bound;
+mod coded;
 mod cut;
 mod ending;
 mod history;

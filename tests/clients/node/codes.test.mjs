@@ -52,6 +52,25 @@ for (const server of servers) {
       assert.equal(token.token_type, 'bearer')
     })
 
+    test('a refresh token becomes the next one and no other', async (context) => {
+      const as = await discover(server)
+      if (!as.grant_types_supported.includes('refresh_token')) return context.skip('the server has no refresh tokens')
+      const made = await admin.publicClient({ grant_types: ['authorization_code', 'refresh_token'] })
+      const wish = await request(made)
+      const first = await redeem(as, wish, await agree(admin, as, wish.url(as)), oauth.None())
+      const client = { client_id: made.client_id }
+      const refresh = async (token) => {
+        const response = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), token, plain)
+        return oauth.processRefreshTokenResponse(as, client, response)
+      }
+      const second = await refresh(first.refresh_token)
+      assert.notEqual(second.refresh_token, first.refresh_token)
+      assert.equal(second.scope, first.scope)
+      await assert.rejects(refresh(first.refresh_token), { error: 'invalid_grant' })
+      const third = await refresh(second.refresh_token)
+      assert.notEqual(third.access_token, second.access_token)
+    })
+
     test('a verifier of another request gets nothing', async () => {
       const as = await discover(server)
       const made = await admin.publicClient()
