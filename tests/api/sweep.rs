@@ -19,6 +19,7 @@ const OPEN: &[(&str, &str)] = &[
     ("GET /ready", "says that the database answers"),
     ("GET /metrics", "numbers without names; not to be published"),
     ("GET /openapi.json", "what the API is"),
+    ("GET /docs", "the same as a page"),
     ("GET /.well-known/jwks.json", "public keys"),
     ("GET /.well-known/oauth-authorization-server", "what there is (RFC 8414)"),
     ("GET /.well-known/openid-configuration", "the same at the other name"),
