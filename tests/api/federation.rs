@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Links a subject of an issuer to an agent.
-    pub async fn link(&self, issuer: &str, subject: &str, agent: &str) -> Answer {
+    pub async fn link_subject(&self, issuer: &str, subject: &str, agent: &str) -> Answer {
         let body = json!({ "subject": subject, "identity_id": agent });
         self.admin("POST", &format!("/trusted-issuers/{issuer}/subjects")).json(body).send().await
     }
@@ -92,7 +92,7 @@ pub async fn trusted(server: &Server, platform: &Platform, more: Value) -> (Stri
         .await;
     let agent = agent.expect(201).body["identity"]["id"].as_str().unwrap().to_owned();
     let issuer = server.trust(platform, more).await.expect(201).text_of("id").to_owned();
-    server.link(&issuer, SUBJECT, &agent).await.expect(201);
+    server.link_subject(&issuer, SUBJECT, &agent).await.expect(201);
     (issuer, agent)
 }
 
@@ -180,7 +180,7 @@ async fn issuer_audience_life_and_types_are_checked() {
     });
     let (issuer, agent) = trusted(&server, &platform, rules).await;
     for other in ["repo:evil/shop", "repo:acme/other"] {
-        let answer = server.link(&issuer, other, &agent).await;
+        let answer = server.link_subject(&issuer, other, &agent).await;
         answer.expect(if other.contains("evil") { 400 } else { 201 });
     }
     let at = server.app.clock.now().unix_timestamp();
@@ -325,7 +325,7 @@ async fn the_state_of_entry_link_agent_and_tenant_is_asked_each_time() {
     let link = format!("{path}/subjects/{}", subjects["subjects"][0]["id"].as_str().unwrap());
     server.admin("DELETE", &link).send().await.expect(200);
     assert_error(&ask().await, 401, "invalid_client");
-    server.link(&issuer, SUBJECT, &agent).await.expect(201);
+    server.link_subject(&issuer, SUBJECT, &agent).await.expect(201);
     ask().await.expect(200);
     for (way, status) in [("deactivate", "deactivated"), ("activate", "active")] {
         let answer =

@@ -40,9 +40,9 @@ async fn subjects_are_linked_to_one_agent_listed_and_unlinked() {
     let (server, platform) = (Server::new().await, Platform::new(GITHUB));
     let (issuer, agent) = trusted(&server, &platform, json!({})).await;
     let (other, _) = server.agent("other").await;
-    server.link(&issuer, SUBJECT, &other).await.expect(409);
+    server.link_subject(&issuer, SUBJECT, &other).await.expect(409);
     server.app.clock.advance(time::Duration::SECOND);
-    let second = server.link(&issuer, "repo:acme/tool", &other).await.expect(201).body;
+    let second = server.link_subject(&issuer, "repo:acme/tool", &other).await.expect(201).body;
     let path = format!("/trusted-issuers/{issuer}/subjects");
     let listed = server.admin("GET", &path).send().await.expect(200).body;
     assert_eq!((&listed["total"], &listed["subjects"][0]), (&json!(2), &second));
@@ -54,7 +54,7 @@ async fn subjects_are_linked_to_one_agent_listed_and_unlinked() {
     for (subject, identity) in
         [("", other.as_str()), ("a\u{0}", &other), ("x", "019b0000-0000-7000-8000-000000000000")]
     {
-        server.link(&issuer, subject, identity).await.expect(400);
+        server.link_subject(&issuer, subject, identity).await.expect(400);
     }
 }
 
