@@ -100,7 +100,7 @@ impl Server {
             refresh: Some(Refresh::Begin { scopes: scopes.clone(), audience: audience.clone(), client_ttl }),
             scopes,
             audience,
-            client: Some(ClientStamp { id: client.id, client_id: client.client_id, epoch: client.epoch }),
+            client: Some(ClientStamp { id: client.row(), client_id: client.client_id, epoch: client.epoch }),
             jkt: jkt.map(str::to_owned),
             profile,
             ..Grant::of_person(&self.app, "authorization_code", person, holding)
