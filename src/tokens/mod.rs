@@ -10,6 +10,7 @@ pub mod exchange;
 mod issue;
 pub mod ledger;
 mod of_agent;
+mod record;
 pub mod refresh;
 mod revoke;
 pub mod routes;

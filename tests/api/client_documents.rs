@@ -13,6 +13,7 @@ use crate::tools::assert_error;
 /// A server that may fetch from this machine.
 pub async fn fetching() -> Server {
     Server::with(|config| {
+        config.clients.metadata_documents = true;
         config.outbound.allow_private = "127.0.0.0/8".parse().unwrap();
         config.outbound.ca_file = ca_file();
     })

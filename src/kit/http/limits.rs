@@ -31,20 +31,39 @@ async fn read_within(within: Duration, body: Body, most: usize) -> Result<Bytes>
     }
 }
 
+/// From here on a number that Postgres has stored and written out again can't be read.
+const TOO_GREAT: f64 = 1e300;
+
 /// Walks over JSON text without building anything and refuses what is nested too deeply, has too many items in one
-/// list or object, a string too long, or the NUL character, which Postgres can't hold.
+/// list or object, a string too long, the NUL character, which Postgres can't hold, or a number too great.
 pub fn check_json(text: &[u8], limits: &Limits) -> Result<()> {
     let mut scan = Scan { limits, items: Vec::new() };
     let mut position = 0;
     while let Some(&byte) = text.get(position) {
-        if byte == b'"' {
-            position = scan.string(text, position + 1)?;
-        } else {
-            scan.structure(byte)?;
-            position += 1;
+        match byte {
+            b'"' => position = scan.string(text, position + 1)?,
+            b'-' | b'0'..=b'9' => position = number(text, position)?,
+            _ => {
+                scan.structure(byte)?;
+                position += 1;
+            }
         }
     }
     Ok(())
+}
+
+/// Reads a number that begins at `start`; answers where the text goes on. What is no number is the parser's to refuse.
+fn number(text: &[u8], start: usize) -> Result<usize> {
+    let digits = text[start..]
+        .iter()
+        .take_while(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+        .count();
+    let end = start + digits;
+    let value = std::str::from_utf8(&text[start..end]).ok().and_then(|text| text.parse::<f64>().ok());
+    if value.is_some_and(|value| value.abs() >= TOO_GREAT) {
+        return Err(refuse(Kind::InvalidRequest, "a number has a magnitude of 1e300 or more"));
+    }
+    Ok(end)
 }
 
 struct Scan<'a> {
@@ -168,13 +187,24 @@ mod tests {
             r#"["\\u0000"]"#,
             r#"{"a":",,,,,,"}"#,
             r#"["[[[["]"#,
+            "[-9.99e299,0.5e-400]",
+            r#"["1e301"]"#,
             "",
             "\"open",
         ] {
             assert!(check_json(good.as_bytes(), &limits()).is_ok(), "{good}");
         }
-        for bad in [r#"{"a":[[[1]]]}"#, "[1,2,3,4,5]", r#""01234567890""#, r#"["\u0000"]"#, r#"["\\\u0000"]"#]
-        {
+        let digits = "9".repeat(301);
+        for bad in [
+            r#"{"a":[[[1]]]}"#,
+            "[1,2,3,4,5]",
+            r#""01234567890""#,
+            r#"["\u0000"]"#,
+            r#"["\\\u0000"]"#,
+            "[-1e300]",
+            r#"{"a":1e999}"#,
+            &digits,
+        ] {
             assert!(check_json(bad.as_bytes(), &limits()).is_err(), "{bad}");
         }
     }

@@ -56,6 +56,44 @@ fn decide(
 ) -> Result<Grant> {
     let decided = &code.decided;
     let client = &known.client;
+    check(request, known, &code, verifier, redirect_uri)?;
+    let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
+    let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
+    let scopes = narrow_beside(&request.scopes, None, layers)?;
+    let refreshes = client.grant_types.iter().any(|grant| grant == REFRESH_TOKEN);
+    let holding = known.holding.clone();
+    let server = [request.app.config.issuer().to_owned()];
+    let agreed = if decided.resources.is_empty() { &server[..] } else { &decided.resources };
+    let audience = audience::granted(request, Some(agreed))?;
+    let plain = Grant::of_person(request.app, NAME, code.person, holding);
+    // The family keeps all that was agreed to, also where the first token is narrower.
+    let refresh = Refresh::Begin {
+        scopes: decided.scopes.clone(),
+        audience: agreed.to_vec(),
+        client_ttl: client.refresh_token_ttl,
+    };
+    Ok(Grant {
+        audience,
+        refresh: refreshes.then_some(refresh),
+        scopes,
+        consent_id: Some(code.consent_id),
+        ttl_seconds: (!refreshes).then_some(UNREFRESHED),
+        artefacts: vec![code.artefact],
+        ..plain
+    })
+}
+
+/// Whether the code is the client's, what it rests on still stands as it did, and whoever redeems it is the one who asked
+/// for it.
+fn check(
+    request: &Request<'_>,
+    known: &Authenticated,
+    code: &Code,
+    verifier: &str,
+    redirect_uri: &str,
+) -> Result<()> {
+    let decided = &code.decided;
+    let client = &known.client;
     let own = decided.client_id == client.client_id && decided.oauth_client_id == Some(client.id);
     if !own || code.expires_at <= request.now {
         return Err(invalid());
@@ -83,30 +121,7 @@ fn decide(
         let why = "the code is bound to a key by dpop_jkt; send a proof by it in the header DPoP";
         return Err(refuse(Kind::InvalidDpopProof, why));
     }
-    let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
-    let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
-    let scopes = narrow_beside(&request.scopes, None, layers)?;
-    let refreshes = client.grant_types.iter().any(|grant| grant == REFRESH_TOKEN);
-    let holding = known.holding.clone();
-    let server = [request.app.config.issuer().to_owned()];
-    let agreed = if decided.resources.is_empty() { &server[..] } else { &decided.resources };
-    let audience = audience::granted(request, Some(agreed))?;
-    let plain = Grant::of_person(request.app, NAME, code.person, holding);
-    // The family keeps all that was agreed to, also where the first token is narrower.
-    let refresh = Refresh::Begin {
-        scopes: decided.scopes.clone(),
-        audience: agreed.to_vec(),
-        client_ttl: client.refresh_token_ttl,
-    };
-    Ok(Grant {
-        audience,
-        refresh: refreshes.then_some(refresh),
-        scopes,
-        consent_id: Some(code.consent_id),
-        ttl_seconds: (!refreshes).then_some(UNREFRESHED),
-        artefacts: vec![code.artefact],
-        ..plain
-    })
+    Ok(())
 }
 
 /// RFC 7636 section 4.6, with the verifier's own form of section 4.1.
