@@ -155,6 +155,24 @@ impl Basis {
     }
 }
 
+impl Kept {
+    /// What is left of its scopes: holder, key and client may hold less by now than when it was issued.
+    fn scopes_now(&self, holding: &Holding) -> Result<Scopes> {
+        let held = Scopes::stored(self.scopes.clone());
+        if held.is_empty() {
+            return Ok(held);
+        }
+        let own = holding.ceilings().into_iter().chain(self.basis.of_key());
+        let client = self.basis.of_client();
+        // The client's own grant has the client for its ceiling; beside any other it only narrows.
+        if self.grant_type == CLIENT_CREDENTIALS {
+            narrow(&held, intersect(own.chain([client])))
+        } else {
+            narrow_beside(&held, intersect(own), [client])
+        }
+    }
+}
+
 /// Issues a credential for an identity of the tenant.
 pub async fn issue_for(app: &App, cx: &mut Cx, new: NewCredential) -> Result<(Grant, Issued)> {
     let holding = holding(cx, new.identity_id).await?;
@@ -204,20 +222,7 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
         return Err(refuse(Kind::Conflict, "the credential was revoked at this moment"));
     }
     kept.basis.check(&kept.grant_type, cx.now)?;
-    // Each of them may hold less by now than when the old one was issued.
-    let scopes = match Scopes::stored(kept.scopes) {
-        none if none.is_empty() => none,
-        held => {
-            let own = holding.ceilings().into_iter().chain(kept.basis.of_key());
-            let client = kept.basis.of_client();
-            // The client's own grant has the client for its ceiling; beside any other it only narrows.
-            if kept.grant_type == CLIENT_CREDENTIALS {
-                narrow(&held, intersect(own.chain([client])))?
-            } else {
-                narrow_beside(&held, intersect(own), [client])?
-            }
-        }
-    };
+    let scopes = kept.scopes_now(&holding)?;
     check_grantable(&scopes, "path.id", |scope| cx.caller.holds(scope))?;
     let grant_type = policies::grant_type(&kept.grant_type)
         .ok_or_else(|| refuse(Kind::Conflict, "the credential came by a grant that is no more"))?;
