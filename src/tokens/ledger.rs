@@ -23,6 +23,7 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     let mut tx = db.begin().await?;
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
+    give_back(&mut tx, &wanted, &outcomes).await?;
     insert(&mut tx, records, &outcomes).await?;
     let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
     end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
@@ -73,6 +74,31 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
         lost.map_or(Outcome::Written, |artefact| Outcome::Used(artefact.kind))
     };
     Ok(wanted.iter().map(outcome).collect())
+}
+
+/// Gives back what a refused record was the first to use: a request that is told no for one artefact must not cost
+/// another one, as a replayed proof the refresh token beside it.
+async fn give_back(
+    db: &mut PgConnection,
+    wanted: &[(Uuid, &[Artefact])],
+    outcomes: &[Outcome],
+) -> sqlx::Result<()> {
+    let refused = wanted.iter().zip(outcomes).filter(|(_, outcome)| **outcome != Outcome::Written);
+    let taken: Vec<(Uuid, &Artefact)> =
+        refused.flat_map(|((user, list), _)| list.iter().map(|artefact| (*user, artefact))).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from used_once u using unnest($1::text[], $2::bytea[], $3::uuid[]) as t (kind, key, used_by)
+         where u.kind = t.kind and u.key = t.key and u.used_by = t.used_by",
+    )
+    .bind(taken.iter().map(|(_, artefact)| artefact.kind).collect::<Vec<_>>())
+    .bind(taken.iter().map(|(_, artefact)| artefact.key.to_vec()).collect::<Vec<_>>())
+    .bind(taken.iter().map(|(user, _)| *user).collect::<Vec<_>>())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Ends what the first users of these codes obtained: the family, or the credential where there is none. Only codes of the

@@ -42,7 +42,7 @@ async fn rfc6749_s2_3_one_way_at_a_time() {
     let id = ("client_id", "worker");
     for more in [
         &[secret][..],
-        &[id],
+        &[("client_id", "another")],
         &[id, secret],
         &[("client_assertion", "a.b.c"), TYPE],
         &[("client_assertion", "a.b.c")],
@@ -59,6 +59,8 @@ async fn rfc6749_s2_3_one_way_at_a_time() {
     }
     assert_eq!(credentials(&server).await, 0);
     ask(&server, Some(&good), &[]).await.expect(200);
+    // Libraries name the client in the body too; the same name is no second way.
+    ask(&server, Some(&good), &[id]).await.expect(200);
     ask(&server, None, &[id, secret]).await.expect(200);
     ask(&server, Some(&good), &[("client_id", ""), ("client_secret", "")]).await.expect(200);
     let body = json!({

@@ -92,8 +92,7 @@ fn body(route: &str) -> Value {
         "POST /identities/offboard-by-owner" => json!({ "owner_user_id": "nobody" }),
         "POST /oauth/clients" => json!({ "client_id": "swept", "name": "S" }),
         "POST /admin/oauth/revoke-by-pattern" => json!({ "client_id_pattern": "swept*", "reason": "drill" }),
-        "POST /credential-policies" => json!({ "name": "swept" }),
-        "POST /api-keys" => json!({ "name": "swept" }),
+        "POST /credential-policies" | "POST /api-keys" => json!({ "name": "swept" }),
         "POST /admin/may-act" => json!({ "from_id": "a", "to_id": "b" }),
         "POST /signals/ingest" => json!({ "signal_type": "ip_change", "source": "sweep" }),
         "POST /audit-logs/export" => json!({ "since": "2026-12-01", "until": "2026-12-02" }),
@@ -104,6 +103,10 @@ fn body(route: &str) -> Value {
             "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
         } }),
         "PATCH /users/{id}" => json!({ "name": "S" }),
+        "POST /trusted-issuers" => {
+            json!({ "issuer": "https://swept.example", "jwks_uri": "https://swept.example/jwks" })
+        }
+        "POST /trusted-issuers/{id}/subjects" => json!({ "subject": "swept", "identity_id": UNKNOWN }),
         _ => json!({}),
     }
 }
@@ -179,6 +182,11 @@ impl Server {
         let user = post("/users", json!({ "user_id": "u" })).await;
         let client = format!("{account}-client");
         post("/admin/consents", json!({ "user_id": user["id"], "client_id": client, "scope": "a" })).await;
+        let issuer = format!("https://{account}.example");
+        let issuer = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/jwks") });
+        let issuer = post("/trusted-issuers", issuer).await;
+        let subjects = format!("/trusted-issuers/{}/subjects", issuer["id"].as_str().unwrap());
+        post(&subjects, json!({ "subject": "s", "identity_id": agent["identity"]["id"] })).await;
         let found = json!({ "origin": "aws", "external_id": "found" });
         self.call("POST", "/identities/discovered")
             .tenant(account, "demo")

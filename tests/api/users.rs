@@ -105,10 +105,10 @@ async fn a_number_that_could_not_be_read_again_is_refused() {
         let body = format!(r#"{{ "user_id": "u-{number}", "metadata": {{ "n": {number} }} }}"#);
         server.admin("POST", "/users").raw("application/json", body).send().await
     };
-    for number in ["-1.7976931348623157e308", "1e300", "1e999"] {
+    for number in ["-1.7976931348623157e308", "1e308", "1e999"] {
         assert_eq!(send(number).await.status.as_u16(), 400, "{number}");
     }
-    let id = send("9e299").await.expect(201).text_of("id").to_owned();
+    let id = send("9e307").await.expect(201).text_of("id").to_owned();
     let kept = server.admin("GET", &format!("/users/{id}")).send().await.expect(200);
-    assert_eq!(kept.body["metadata"]["n"], json!(9e299));
+    assert_eq!(kept.body["metadata"]["n"], json!(9e307));
 }

@@ -76,6 +76,7 @@ pub struct Failed {
 }
 
 /// All that a source reported.
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Source {
     /// Where.

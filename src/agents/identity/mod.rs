@@ -138,6 +138,7 @@ impl IdentityPatch {
 }
 
 /// What a PATCH changes beside the members of an agent. `None` leaves it; an end of `Some(None)` is none.
+#[expect(clippy::option_option, reason = "left alone, taken away and set are three things")]
 #[derive(Debug)]
 pub struct Change {
     pub owner_user_id: Option<String>,
@@ -153,7 +154,7 @@ pub async fn create(app: &App, cx: &mut Cx, new: NewIdentity) -> Result<Identity
     let owner = check_owner("body.owner_user_id", &new.owner_user_id)?;
     let created_by = cx.caller.name().to_owned();
     let (rest, tiers) = (new.rest, new.tiers);
-    let entered = register::enter(app, cx, rest, owner, |row| rows::Row { created_by, tiers, ..row }).await?;
+    let entered = register::enter(app, cx, rest, owner, |row| rows::Row { tiers, created_by, ..row }).await?;
     get(cx, entered.id).await
 }
 

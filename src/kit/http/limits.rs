@@ -31,8 +31,8 @@ async fn read_within(within: Duration, body: Body, most: usize) -> Result<Bytes>
     }
 }
 
-/// From here on a number that Postgres has stored and written out again can't be read.
-const TOO_GREAT: f64 = 1e300;
+/// Near here a number that Postgres has stored and written out again can't be read.
+const TOO_GREAT: f64 = 1e308;
 
 /// Walks over JSON text without building anything and refuses what is nested too deeply, has too many items in one
 /// list or object, a string too long, the NUL character, which Postgres can't hold, or a number too great.
@@ -61,7 +61,7 @@ fn number(text: &[u8], start: usize) -> Result<usize> {
     let end = start + digits;
     let value = std::str::from_utf8(&text[start..end]).ok().and_then(|text| text.parse::<f64>().ok());
     if value.is_some_and(|value| value.abs() >= TOO_GREAT) {
-        return Err(refuse(Kind::InvalidRequest, "a number has a magnitude of 1e300 or more"));
+        return Err(refuse(Kind::InvalidRequest, "a number has a magnitude of 1e308 or more"));
     }
     Ok(end)
 }
@@ -187,21 +187,21 @@ mod tests {
             r#"["\\u0000"]"#,
             r#"{"a":",,,,,,"}"#,
             r#"["[[[["]"#,
-            "[-9.99e299,0.5e-400]",
+            "[-9.99e307,0.5e-400]",
             r#"["1e301"]"#,
             "",
             "\"open",
         ] {
             assert!(check_json(good.as_bytes(), &limits()).is_ok(), "{good}");
         }
-        let digits = "9".repeat(301);
+        let digits = "9".repeat(309);
         for bad in [
             r#"{"a":[[[1]]]}"#,
             "[1,2,3,4,5]",
             r#""01234567890""#,
             r#"["\u0000"]"#,
             r#"["\\\u0000"]"#,
-            "[-1e300]",
+            "[-1e308]",
             r#"{"a":1e999}"#,
             &digits,
         ] {
