@@ -240,6 +240,10 @@ impl Run {
         for path in paths()? {
             let path = path.replace("{id}", id);
             for method in METHODS {
+                // It has no end to read to.
+                if (method, path.as_str()) == ("GET", "/signals/stream") {
+                    continue;
+                }
                 for credential in &credentials {
                     for (kind, body) in &bodies {
                         self.send((method, &path), credential.as_deref(), (kind, body)).await?;
