@@ -9,7 +9,7 @@ import jwt
 import pytest
 from conftest import accepted, new_tenant, refusal, register
 from cryptography.hazmat.primitives.asymmetric import ec
-from highflame.zeroid.errors import AuthenticationError, ValidationError
+from highflame.zeroid.errors import APIError, AuthenticationError
 
 SHAPES = {
     "kubernetes": {
@@ -91,7 +91,7 @@ def test_a_platform_token_works_once_and_only_for_this_server(server, connect, t
     issue = client.tokens.issue_federated
     once = platform.token(audience, sub=subject)
     issue(once)
-    refusal(issue, once, code="invalid_grant", status=400, kind=ValidationError)
+    refusal(issue, once, code="invalid_grant", status=400, kind=APIError)
     for spoilt in (
         {"aud": "https://neighbour.example"},
         {"sub": "repo:evil/shop:ref:refs/heads/main"},
