@@ -116,20 +116,47 @@ pub async fn consents(cx: &mut Cx, filter: &ConsentFilter) -> sqlx::Result<(Vec<
     Ok((consents, total))
 }
 
-/// Whether the mark is new.
-pub async fn revoke_consent(cx: &mut Cx, id: Uuid, reason: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "update consents set revoked_at = $4, revoke_reason = $5
-         where account_id = $1 and project_id = $2 and id = $3 and revoked_at is null",
+/// The unregistered clients for which there are live consents.
+pub async fn unregistered(cx: &mut Cx) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select distinct client_id from consents
+         where account_id = $1 and project_id = $2 and oauth_client_id is null and revoked_at is null",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(id)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// Locks the live consents for these of them, always in the same order.
+pub async fn lock_unregistered(cx: &mut Cx, client_ids: &[String]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from consents
+         where account_id = $1 and project_id = $2 and client_id = any($3) and oauth_client_id is null
+           and revoked_at is null
+         order by id for update",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(client_ids)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// How many of the marks are new.
+pub async fn revoke_consents(cx: &mut Cx, ids: &[Uuid], reason: &str) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "update consents set revoked_at = $4, revoke_reason = $5
+         where account_id = $1 and project_id = $2 and id = any($3) and revoked_at is null",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
     .bind(cx.now)
     .bind(reason)
     .execute(&mut *cx.tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.rows_affected())
 }
 
 pub async fn insert_code(cx: &mut Cx, code: &NewCode<'_>) -> sqlx::Result<()> {

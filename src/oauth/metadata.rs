@@ -57,6 +57,9 @@ pub struct ServerMetadata {
     protected_resources: [String; 1],
     /// RFC 9449 section 5.1.
     dpop_signing_alg_values_supported: [&'static str; 4],
+    /// Whether the URL of a document may be a `client_id`; absent where it may not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id_metadata_document_supported: Option<bool>,
 }
 
 /// How clients authenticate; a public one names itself only.
@@ -92,6 +95,7 @@ pub async fn authorization_server(State(app): State<Arc<App>>) -> Json<ServerMet
         revocation_endpoint_auth_signing_alg_values_supported: ALGORITHMS,
         protected_resources: [issuer.to_owned()],
         dpop_signing_alg_values_supported: ALGORITHMS,
+        client_id_metadata_document_supported: app.config.clients.metadata_documents.then_some(true),
     })
 }
 

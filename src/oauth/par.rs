@@ -46,7 +46,7 @@ pub async fn push(State(app): State<Arc<App>>, parts: Parts, params: Params) -> 
         authority: Authority::Scopes(Vec::new()),
     };
     let tenant = known.client.tenant.clone();
-    let checked = check_pushed(&app, &params).await;
+    let checked = check_pushed(&app, &params, now).await;
     let mut cx = Cx { tx: app.begin().await?, tenant, now, caller, origin: from };
     let pushed = match checked {
         Ok(()) => keep(&app, &mut cx, &params, known.artefact.as_ref()).await,

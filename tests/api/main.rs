@@ -55,6 +55,7 @@ mod cors;
 mod credentials;
 mod delegation_graph;
 mod delegation_reads;
+mod described;
 mod discovery;
 mod dpop;
 mod dry_run;

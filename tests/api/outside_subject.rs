@@ -158,7 +158,7 @@ async fn every_rule_of_the_entry_binds_a_subject_token_too() {
         }
     }
     // Our own is no ID token, and somebody else's is no access token here.
-    assert_error(&server.exchange_outside(&ours, ID_TOKEN, &[]).await, 400, "invalid_grant");
+    assert_error(&server.exchange_outside(&ours, ID_TOKEN, &[]).await, 400, "invalid_request");
     let good = changed(json!({}));
     let access = "urn:ietf:params:oauth:token-type:access_token";
     let shop = server.admin("GET", "/agents/registry").send().await.expect(200).body;

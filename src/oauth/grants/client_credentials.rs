@@ -4,6 +4,7 @@
 use super::{Denial, Principal, Request, outside};
 use crate::access::scope::{intersect, narrow};
 use crate::kit::assertion::Assertion;
+use crate::kit::cx::Tenant;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::oauth::audience;
 use crate::oauth::client_auth::{Authenticated, unknown};
@@ -36,6 +37,12 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
 /// The client as the audit log names it.
 pub fn principal(known: &Authenticated) -> Principal {
     Principal { tenant: known.client.tenant.clone(), kind: "client", id: known.client.client_id.clone() }
+}
+
+/// The same of one that may have no tenant, since a document describes it: then in that of what it presents.
+pub fn principal_in(known: &Authenticated, tenant: &Tenant) -> Principal {
+    let own = principal(known);
+    if known.client.is_described() { Principal { tenant: tenant.clone(), ..own } } else { own }
 }
 
 fn decide(request: &Request<'_>, known: &Authenticated) -> Result<Grant> {

@@ -99,6 +99,15 @@ impl Request<'_> {
     }
 }
 
+/// Refuses a token of which nothing is left: what client, identity or policy have lost since is not granted.
+fn check_some_left(granted: &[String], left: &Scopes) -> Result<()> {
+    if !granted.is_empty() && left.is_empty() {
+        let why = "of the scopes that were granted none may be granted any more";
+        return Err(refuse(Kind::InvalidScope, why));
+    }
+    Ok(())
+}
+
 /// The kind under which assertions of agents are used up, wherever they are accepted.
 pub const ASSERTION: &str = "assertion";
 

@@ -100,7 +100,8 @@ fn is_outside(request: &Request<'_>, token: &str) -> Result<bool> {
         return Ok(false);
     }
     if !foreign {
-        return Err(refuse(Kind::InvalidGrant, "the subject_token is the ID token of no trusted issuer"));
+        let why = "the subject_token is no ID token of another issuer, as its subject_token_type says";
+        return Err(refuse(Kind::InvalidRequest, why));
     }
     if request.params.get("actor_token").is_some() {
         let why = "a token of a trusted issuer takes no actor_token: exchange what is obtained with it";
