@@ -9,7 +9,7 @@ use crate::access::scope::{Scopes, is_reserved};
 use crate::clients;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
-use crate::kit::cx::Cx;
+use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
 use crate::kit::http::page::Page;
 use crate::kit::ids;
@@ -103,7 +103,13 @@ pub struct Between<'a> {
 
 /// The live consent of a person for a client.
 pub async fn find(cx: &mut Cx, between: Between<'_>) -> Result<Option<Consent>> {
-    Ok(store::live_consent(cx, between).await?)
+    Ok(store::live_consent(&mut cx.tx, &cx.tenant, between).await?)
+}
+
+/// The same outside of a transaction.
+pub async fn consent_of(app: &App, tenant: &Tenant, between: Between<'_>) -> Result<Option<Consent>> {
+    let mut db = app.connection().await?;
+    Ok(store::live_consent(&mut db, tenant, between).await?)
 }
 
 /// Writes a person's consent down, or widens the one there is.

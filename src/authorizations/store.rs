@@ -7,9 +7,13 @@ use super::codes::{Code, NewCode};
 use super::consents::{Between, Consent, ConsentFilter};
 use super::pushed::NewPushed;
 use crate::kit::clock::Time;
-use crate::kit::cx::Cx;
+use crate::kit::cx::{Cx, Tenant};
 
-pub async fn live_consent(cx: &mut Cx, between: Between<'_>) -> sqlx::Result<Option<Consent>> {
+pub async fn live_consent(
+    db: &mut PgConnection,
+    tenant: &Tenant,
+    between: Between<'_>,
+) -> sqlx::Result<Option<Consent>> {
     sqlx::query_as(
         "select n.id, n.person_id as user_id, u.user_id as subject, n.client_id, coalesce(o.name, '') as client_name,
              array_to_string(n.scopes, ' ') as scope, n.scopes, n.resources, n.granted_at, n.updated_at, n.revoked_at
@@ -19,12 +23,12 @@ pub async fn live_consent(cx: &mut Cx, between: Between<'_>) -> sqlx::Result<Opt
          where n.account_id = $1 and n.project_id = $2 and n.person_id = $3 and n.client_id = $4
            and n.oauth_client_id is not distinct from $5 and n.revoked_at is null",
     )
-    .bind(&cx.tenant.account_id)
-    .bind(&cx.tenant.project_id)
+    .bind(&tenant.account_id)
+    .bind(&tenant.project_id)
     .bind(between.person)
     .bind(between.client_id)
     .bind(between.oauth_client_id)
-    .fetch_optional(&mut *cx.tx)
+    .fetch_optional(db)
     .await
 }
 

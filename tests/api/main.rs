@@ -93,6 +93,8 @@ mod offline;
 mod open_mode;
 mod openapi;
 mod outbound;
+mod outside_person;
+mod outside_subject;
 mod patch;
 mod person_tokens;
 mod policies;

@@ -1,7 +1,7 @@
 //! The `client_credentials` grant (RFC 6749 section 4.4): a client obtains a token for the identity it is bound to, or a
 //! workload that its platform vouches for one of its agent.
 
-use super::{Denial, Principal, Request, workload};
+use super::{Denial, Principal, Request, outside};
 use crate::access::scope::{intersect, narrow};
 use crate::kit::assertion::Assertion;
 use crate::kit::cx::Tenant;
@@ -22,7 +22,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     if let (None, Some(text)) = (request.client, request.params.get("client_assertion")) {
         let assertion = Assertion::parse(text, request.app.config.limits.token_bytes);
         let assertion = assertion.map_err(|_| unknown())?;
-        return workload::redeem(request, NAME, "client_assertion", &assertion).await;
+        return outside::redeem(request, NAME, "client_assertion", &assertion).await;
     }
     let why =
         "this grant needs client authentication; present a client_id and its secret, or a client_assertion";

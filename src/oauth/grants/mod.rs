@@ -3,9 +3,9 @@ pub mod api_key;
 pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
+pub mod outside;
 pub mod refresh_token;
 pub mod token_exchange;
-pub mod workload;
 
 use uuid::Uuid;
 
