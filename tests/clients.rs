@@ -2,7 +2,7 @@
 //! open server as in development and a strict one as in production, and runs the clients' scripts against both.
 
 #[path = "support/https.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
+#[expect(dead_code, clippy::unwrap_used, reason = "written for tests of another kind, which use all of it")]
 mod https;
 #[path = "support/process.rs"]
 mod process;
