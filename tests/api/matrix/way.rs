@@ -229,7 +229,7 @@ impl Way {
                 form.push(("actor_token", server.assertion(&scene.agent)));
             }
             _ if self.presents_outside() => {
-                form.extend(self.outside(&scene.vouching.as_ref().unwrap().token(server)))
+                form.extend(self.outside(&scene.vouching.as_ref().unwrap().token(server)));
             }
             _ => {}
         }
