@@ -25,13 +25,11 @@ impl Attempt {
     }
 }
 
-/// Shows the attempts. All of them must have been refused.
-fn print(what: &str, attempts: &[Attempt]) {
-    println!("\n{what:<58} {:<8} answer", "");
-    for attempt in attempts {
-        println!("{}", attempt.line());
-    }
-    assert!(attempts.iter().all(|attempt| attempt.line().contains("refused")));
+/// A line for each attempt.
+fn table(what: &str, attempts: &[Attempt]) -> String {
+    let head = format!("\n{what:<67} answer");
+    let lines: Vec<_> = [head].into_iter().chain(attempts.iter().map(Attempt::line)).collect();
+    lines.join("\n")
 }
 
 /// A request with the token and a proof.
@@ -117,7 +115,7 @@ async fn a_stolen_bound_token_is_worth_nothing() {
     tried("as an assertion", "invalid_grant", server.post(TOKEN).form(&form).send().await);
     let form = [("token", token.as_str()), ("client_id", "thief-app"), ("client_secret", &program.secret)];
     let told = server.post("/oauth2/token/introspect").form(&form).send().await.expect(200);
-    print("a stolen DPoP-bound token", &attempts);
+    println!("{}", table("a stolen DPoP-bound token", &attempts));
     let names_key = told.body["cnf"]["jkt"] == json!(key.jkt()) && told.body["token_type"] == "DPoP";
     println!(
         "{:<58} {}",
@@ -125,6 +123,7 @@ async fn a_stolen_bound_token_is_worth_nothing() {
         if names_key { "yes" } else { "NO" }
     );
     assert!(names_key);
+    assert!(attempts.iter().all(|attempt| attempt.line().contains("refused")));
     assert_eq!(server.count("select count(*) from credentials where parent_jti is not null").await, 0);
     let unproven = server.count("select count(*) from audit_events where action = 'token.unproven'").await;
     assert_eq!(unproven, 11, "each try at our own endpoints left a row");
@@ -187,7 +186,8 @@ async fn a_stolen_bound_refresh_token_is_worth_nothing() {
         tried("as an access token", "invalid_token", server.get(REGISTRY).bearer(&stolen).send().await);
         let form = vec![("grant_type", crate::party::JWT_BEARER), ("assertion", stolen.as_str())];
         tried("as an assertion", "invalid_grant", post(form, Some(&forged)).await);
-        print(&format!("a stolen DPoP-bound refresh token of a {kind} client"), &attempts);
+        println!("{}", table(&format!("a stolen DPoP-bound refresh token of a {kind} client"), &attempts));
+        assert!(attempts.iter().all(|attempt| attempt.line().contains("refused")));
         assert_eq!(server.count("select count(*) from credentials").await, before);
         // The victim goes on, also from what was presented wrongly.
         let next = post(victim.form(&stolen, &[]), Some(&server.proof(&key))).await.tokens();
