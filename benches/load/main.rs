@@ -7,7 +7,7 @@
 //!
 //! `CHANCERY_LOAD_SECONDS` is the length of a step (10), `CHANCERY_LOAD_RUNS` how often it is repeated (3),
 //! `CHANCERY_LOAD_CONNECTIONS` the number of connections (64), `CHANCERY_LOAD_ROWS` how many credentials of others the
-//! database is filled with first (0).
+//! database is filled with first (0), `CHANCERY_LOAD_STEPS` which steps are run, by the beginnings of their names (all).
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
 mod bare;
@@ -29,7 +29,7 @@ use anyhow::{Context, Result};
 use cpu::Meter;
 use program::{Folder, Program, chancery, free_address};
 use stage::Stage;
-use table::{Bench, Row};
+use table::Bench;
 use traffic::{Request, Work};
 
 #[tokio::main]
@@ -55,51 +55,56 @@ async fn main() -> Result<()> {
     let postmaster = std::fs::read_to_string(data.join("postgres/postmaster.pid"))?;
     let postmaster: i32 = postmaster.lines().next().context("an empty postmaster.pid")?.parse()?;
     let mut bench = Bench {
+        steps: setting("CHANCERY_LOAD_STEPS", String::new())?,
         seconds,
         runs,
         connections,
         bare: (bare_address, Meter::new(bare.pid(), None)),
         server: (address, Meter::new(server.pid(), Some(postmaster))),
+        rows: Vec::new(),
     };
-    let mut measured = measure(&mut bench, &Stage::set(address).await?).await?;
+    measure(&mut bench, &Stage::set(address).await?).await?;
     let parts = parts::measure(&data, seconds.min(3.0)).await?;
     let costs = tokio::task::spawn_blocking(move || crypto::measure(seconds.min(3.0))).await??;
-    table::print(&mut measured, &parts, &costs);
+    table::print(&bench.rows, &parts, &costs);
     server.stop().await?;
     drop(bare);
     Ok(())
 }
 
 /// The bare answer first and last of all: what lies between them is how far the machine drifted.
-async fn measure(bench: &mut Bench, stage: &Stage) -> Result<Vec<Row>> {
-    let mut rows = vec![bench.bare().await?];
+async fn measure(bench: &mut Bench, stage: &Stage) -> Result<()> {
+    let first = bench.bare().await?;
+    bench.rows.push(first);
     // The tokens of this step are those that the next but one shows to the server for the first time.
     let mut kept = Vec::new();
     let issue = |_| Ok(Work::from(stage.issue.clone()).keeping());
-    rows.push(bench.step("issuance (api_key)", issue, &mut kept).await?);
+    bench.step("issuance (api_key)", issue, &mut kept).await?;
     let seen = |_| Ok(Work::from(stage.introspect.clone()));
-    rows.push(bench.step("introspection, seen before", seen, &mut Vec::new()).await?);
+    bench.step("introspection of seen tokens", seen, &mut Vec::new()).await?;
     let mut tokens = stage::tokens(&kept)?;
     let share = tokens.len() / (bench.runs + 1).max(1);
     let unseen = |_| {
         let tokens = tokens.split_off(tokens.len().saturating_sub(share));
         Ok(Work::from(stage::introspections(&tokens)).once())
     };
-    rows.push(bench.step("introspection, not seen before", unseen, &mut Vec::new()).await?);
+    bench.step("introspection of unseen tokens", unseen, &mut Vec::new()).await?;
     let bound = stage.is_bound().await?;
     let name = if bound { "token exchange with DPoP" } else { "token exchange" };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of requests")]
     let most = (bench.seconds * 6000.0) as usize;
     let exchange = |_| Ok(Work::from(stage.exchanges(most)?).once());
-    rows.push(bench.step(name, exchange, &mut Vec::new()).await?);
+    bench.step(name, exchange, &mut Vec::new()).await?;
     for depth in stage::DEPTHS {
-        let requests = stage.chains(depth).await?;
         let name = format!("introspection at depth {depth}");
-        let work = |_| Ok(Work::from(requests.clone()));
-        rows.push(bench.step(&name, work, &mut Vec::new()).await?);
+        if bench.is_wanted(&name) {
+            let requests = stage.chains(depth).await?;
+            bench.step(&name, |_| Ok(Work::from(requests.clone())), &mut Vec::new()).await?;
+        }
     }
-    rows.push(bench.bare().await?);
-    Ok(rows)
+    let last = bench.bare().await?;
+    bench.rows.push(last);
+    Ok(())
 }
 
 async fn start_bare(folder: &Folder) -> Result<(Program, std::net::SocketAddr)> {

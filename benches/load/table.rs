@@ -12,11 +12,15 @@ use crate::traffic::{self, Request, Run, Work, drive_for};
 
 /// How steps are measured.
 pub(crate) struct Bench {
+    /// The beginnings of the names of the steps that are run, between commas; none means all.
+    pub(crate) steps: String,
     pub(crate) seconds: f64,
     pub(crate) runs: usize,
     pub(crate) connections: usize,
     pub(crate) bare: (SocketAddr, Meter),
     pub(crate) server: (SocketAddr, Meter),
+    /// What was measured.
+    pub(crate) rows: Vec<Row>,
 }
 
 /// One measurement.
@@ -43,14 +47,22 @@ impl Row {
 }
 
 impl Bench {
-    /// The median of several runs by their ratio. `make` is given the number of the run, the first being a warm-up; the
+    /// Whether the step is one of those that are run.
+    pub(crate) fn is_wanted(&self, name: &str) -> bool {
+        self.steps.is_empty() || self.steps.split(',').any(|start| name.starts_with(start.trim()))
+    }
+
+    /// Keeps the median of several runs by their ratio. `make` is given the number of the run, the first being a warm-up; the
     /// answers of works that keep them go to `kept`.
     pub(crate) async fn step(
         &mut self,
         name: &str,
         mut make: impl FnMut(usize) -> Result<Work>,
         kept: &mut Vec<String>,
-    ) -> Result<Row> {
+    ) -> Result<()> {
+        if !self.is_wanted(name) {
+            return Ok(());
+        }
         // Connections, caches and plans first.
         self.run(name, false, make(0)?, 1.0).await?;
         let mut rows = Vec::new();
@@ -64,7 +76,8 @@ impl Bench {
             rows.push(row);
         }
         rows.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
-        Ok(rows.swap_remove(rows.len() / 2))
+        self.rows.push(rows.swap_remove(rows.len() / 2));
+        Ok(())
     }
 
     /// The bare answer.
@@ -98,7 +111,7 @@ impl Bench {
 
 /// What a request consists of, by the names of its parts; the first bare answer is part of each.
 fn made_of(name: &str) -> &'static [&'static str] {
-    match name.split([',', ' ']).next() {
+    match name.split(' ').next() {
         Some("issuance") => &["key read", "signature", "write"],
         Some("introspection") => &["token read"],
         Some("token") if name.ends_with("DPoP") => {
@@ -110,7 +123,7 @@ fn made_of(name: &str) -> &'static [&'static str] {
 }
 
 /// Prints the steps, each with the sum of its parts, and the parts.
-pub(crate) fn print(rows: &mut [Row], parts: &[Part], speed: &Speed) {
+pub(crate) fn print(rows: &[Row], parts: &[Part], speed: &Speed) {
     let bare = rows.first().map_or(0.0, Row::cost);
     let mut costs: Vec<(&str, f64)> = parts.iter().map(|part| (part.name, part.micros)).collect();
     costs.push(("signature", 1e6 / speed.signatures));

@@ -117,6 +117,8 @@ where
     async fn next(&self) -> Option<Vec<Item<I, O>>> {
         let mut queue = self.queue.lock().await;
         let mut batch = vec![queue.recv().await?];
+        // Whoever is about to ask does so first: the larger the batch, the less each item costs.
+        tokio::task::yield_now().await;
         while batch.len() < MOST {
             let Ok(item) = queue.try_recv() else { break };
             batch.push(item);
