@@ -35,8 +35,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), limit_rate))
-        .layer(from_fn_with_state(app.clone(), unless_lost))
+        .layer(from_fn_with_state(app.clone(), admit))
         .layer(from_fn_with_state(app.clone(), trace::observe))
         .with_state(app.clone())
 }
@@ -73,32 +72,27 @@ fn project(uri: &Uri, error: Error) -> axum::response::Response {
     }
 }
 
-/// A request that waits for the database when that goes away is answered then, not when it comes back.
-async fn unless_lost(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
+/// Takes the request from its address's bucket before anything looks at it. One that waits for the database when that goes
+/// away is answered then, not when it comes back.
+async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
     let uri = request.uri().clone();
-    tokio::select! {
+    let address = trace::client(request.extensions());
+    let left = match address.map(|address| app.rates.address(address)).transpose() {
+        Ok(left) => left.flatten(),
+        Err(error) => return project(&uri, error),
+    };
+    let mut response = tokio::select! {
         biased;
         response = next.run(request) => response,
         () = app.gate.lost() => {
             let why = "the database does not answer at the moment; try again shortly";
             project(&uri, refuse(Kind::Unavailable, why))
         }
+    };
+    if let Some(left) = left {
+        left.write(response.headers_mut());
     }
-}
-
-/// Takes the request from its address's bucket before anything looks at it.
-async fn limit_rate(State(app): State<Arc<App>>, request: Request, next: Next) -> axum::response::Response {
-    let address = trace::client(request.extensions());
-    match address.map(|address| app.rates.address(address)).transpose() {
-        Ok(left) => {
-            let mut response = next.run(request).await;
-            if let Some(left) = left.flatten() {
-                left.write(response.headers_mut());
-            }
-            response
-        }
-        Err(error) => project(request.uri(), error),
-    }
+    response
 }
 
 /// A panic is our fault and costs one answer, not the server.

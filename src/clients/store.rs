@@ -8,6 +8,8 @@ use super::types::Client;
 use crate::kit::cx::Cx;
 
 /// Across tenants: a client names itself before any tenant is known, and its `client_id` is unique among all.
+/// Tenants are compared in a way that no index helps with: else a plan that was made while the tables were small reads all
+/// agents of one.
 pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Evidence>> {
     sqlx::query_as(
         "select c.id, c.account_id as client_account_id, c.project_id as client_project_id, c.client_id, c.name,
@@ -20,7 +22,7 @@ pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Res
              c.created_by, c.created_at, c.updated_at, coalesce(t.state = 'active', false) as client_tenant_active, h.*
          from oauth_clients c
          left join tenants t on t.account_id = c.account_id and t.project_id = c.project_id
-         left join holders h on h.account_id = c.account_id and h.project_id = c.project_id
+         left join holders h on (h.account_id, h.project_id) is not distinct from (c.account_id, c.project_id)
            and h.identity_id = coalesce(c.identity_id, (
                select i.id from identities i
                where i.account_id = c.account_id and i.project_id = c.project_id and i.external_id = c.client_id))

@@ -91,7 +91,7 @@ pub async fn authenticate(
     now: Time,
 ) -> Result<Option<Authenticated>, OauthError> {
     let Some(presented) = presented(basic(headers)?, params)? else { return Ok(None) };
-    let outcome = admit(app, presented, params, from, now).await;
+    let outcome = Box::pin(admit(app, presented, params, from, now)).await;
     outcome.map(Some).map_err(|error| OauthError::told(error, headers))
 }
 
@@ -141,7 +141,7 @@ pub async fn authenticate_for(
     let Some(url) = url.filter(|_| !others && !headers.contains_key(header::AUTHORIZATION)) else {
         return authenticate(app, headers, params, from, now).await;
     };
-    let outcome = by_name(app, url.to_owned(), params, from, now).await;
+    let outcome = Box::pin(by_name(app, url.to_owned(), params, from, now)).await;
     outcome.map(Some).map_err(|error| OauthError::told(error, headers))
 }
 
@@ -167,7 +167,7 @@ pub async fn inspector(
 ) -> Result<Option<Authenticated>, OauthError> {
     match authenticate(app, headers, params, from, now).await? {
         Some(client) => {
-            use_up(app, &client, now).await?;
+            Box::pin(use_up(app, &client, now)).await?;
             Ok(Some(client))
         }
         None if app.config.introspection_open() => Ok(None),

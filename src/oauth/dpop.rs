@@ -36,10 +36,9 @@ pub fn offered(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Ti
     Ok(proof)
 }
 
-/// The grant with its token bound to the key that was proved.
-pub fn bound(mut grant: Grant, proof: Option<&Proof>) -> Grant {
-    let Some(proof) = proof else { return grant };
+/// Binds the grant's token to the key that was proved.
+pub fn bind(grant: &mut Grant, proof: Option<&Proof>) {
+    let Some(proof) = proof else { return };
     grant.jkt = Some(proof.jkt.clone());
     grant.artefacts.push(possession::artefact(proof));
-    grant
 }

@@ -1,6 +1,7 @@
 //! Introspection (RFC 7662): whether a token stands at this moment, on every replica. An answer may be asked for as a
 //! signed JWT (RFC 9701).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,8 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::client_auth::{Authenticated, inspector};
 use super::error::OauthError;
@@ -20,18 +22,31 @@ use crate::keys::Typ;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::{Kind, Result, refuse};
-use crate::tokens::{self, Found, claims_of};
+use crate::tokens::{self, Found, payload, raw_claims};
 
 /// The media type of a signed answer.
 const SIGNED: &str = "application/token-introspection+jwt";
 
 /// What is told of a token: nothing but `active` where it does not stand, else its claims too.
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Introspection {
+pub struct Introspection<'a> {
     /// Whether it stands at this moment.
     active: bool,
     #[serde(flatten)]
-    claims: Map<String, Value>,
+    #[schema(value_type = Map<String, Value>)]
+    told: Option<Told<'a>>,
+}
+
+/// What is live or only the row knows, and the token's own claims as they are written there.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    token_type: &'static str,
+    scope: String,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<Uuid>,
+    #[serde(flatten)]
+    claims: BTreeMap<&'a str, &'a RawValue>,
 }
 
 /// Tells what a token says, and whether it stands.
@@ -57,7 +72,9 @@ pub async fn introspect(
     let token = params.required("token")?;
     let found = tokens::verify(&app, token, now).await?;
     let sees = |found: &Found| inspector.as_ref().is_none_or(|known| known.sees(found, app.config.issuer()));
-    let answer = found.filter(sees).and_then(|found| Some(answer(&found, claims_of(token)?)));
+    let found = found.filter(sees);
+    let text = found.as_ref().and_then(|_| payload(token)).unwrap_or_default();
+    let answer = found.as_ref().and_then(|found| Some(answer(found, raw_claims(&text)?)));
     let answer = answer.unwrap_or_default();
     match audience {
         None => Ok(axum::Json(answer).into_response()),
@@ -68,16 +85,22 @@ pub async fn introspect(
     }
 }
 
-/// The token's own claims, with what is live or only the row knows.
-fn answer(found: &Found, mut claims: Map<String, Value>) -> Introspection {
-    claims.remove("scopes");
-    claims.insert("token_type".to_owned(), json!(if found.jkt.is_some() { "DPoP" } else { "Bearer" }));
-    claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
-    claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
-    if let Some(agent) = found.identity_id {
-        claims.insert("agent_id".to_owned(), json!(agent));
+/// What a token says, save what is told of it as it is now.
+fn answer<'a>(found: &'a Found, mut claims: BTreeMap<&'a str, &'a RawValue>) -> Introspection<'a> {
+    for told in ["scopes", "token_type", "scope", "status", "active"] {
+        claims.remove(told);
     }
-    Introspection { active: true, claims }
+    if found.identity_id.is_some() {
+        claims.remove("agent_id");
+    }
+    let told = Told {
+        token_type: if found.jkt.is_some() { "DPoP" } else { "Bearer" },
+        scope: found.scopes.join(" "),
+        status: found.agent_status.as_deref().unwrap_or_default(),
+        agent_id: found.identity_id,
+        claims,
+    };
+    Introspection { active: true, told: Some(told) }
 }
 
 /// The claims of a signed answer. `sub` and `exp` stand inside of `token_introspection` only, so that nobody takes the
@@ -87,10 +110,10 @@ struct Signed<'a> {
     iss: &'a str,
     aud: &'a str,
     iat: i64,
-    token_introspection: &'a Introspection,
+    token_introspection: &'a Introspection<'a>,
 }
 
-fn sign(app: &App, audience: &str, answer: &Introspection, now: Time) -> Result<String> {
+fn sign(app: &App, audience: &str, answer: &Introspection<'_>, now: Time) -> Result<String> {
     let ring = app.keys.ring();
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let claims = Signed {

@@ -78,7 +78,7 @@ impl Params {
         let raw = std::str::from_utf8(text).map_err(|_| not_text())?;
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
             // The decoder puts the replacement character where the bytes were no UTF-8.
-            if name.contains(['\0', '\u{fffd}']) || value.contains(['\0', '\u{fffd}']) {
+            if [&name, &value].into_iter().any(|text| text.contains('\0') || text.contains('\u{fffd}')) {
                 return Err(not_text());
             }
             check_length(&value, limits)?;

@@ -278,6 +278,6 @@ async fn write(cx: &mut Cx, issued: &Issued, action: &'static str) -> Result<()>
     });
     let event = Event::new(action, "credential", credential.jti).with(facts);
     let entry = audit::entry(cx, event)?;
-    ledger::write(&mut cx.tx, &[Record::Issue(Box::new(credential.clone()), entry)]).await?;
+    ledger::write(&mut cx.tx, &[Record::Issue(credential.clone(), entry)]).await?;
     Ok(())
 }

@@ -93,7 +93,7 @@ pub struct Issued {
     /// The compact JWS.
     pub token: String,
     /// Its row.
-    pub credential: Credential,
+    pub credential: Box<Credential>,
     /// The refresh token beside it.
     pub refresh: Option<Made>,
 }
@@ -164,7 +164,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
     let key = ring.signer(now, app.config.keys.jwks_lifetime_seconds)?;
     let token = key.sign(typ(grant.profile), &Claims::of(app.config.issuer(), grant, &stamp))?;
     let refresh = grant.refresh.as_ref().map(|refresh| refresh.make(app, now)).transpose()?;
-    let credential = Credential {
+    let credential = Box::new(Credential {
         jti: stamp.jti,
         tenant: grant.tenant.clone(),
         token_sha256: secret::sha256(token.as_bytes()),
@@ -193,7 +193,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         expires_at,
         principal: stamp.principal,
         actors: stamp.actors,
-    };
+    });
     Ok(Issued { token, credential, refresh })
 }
 

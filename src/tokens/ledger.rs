@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -41,9 +41,9 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     let all: Vec<(Uuid, &Artefact)> =
         wanted.iter().flat_map(|(user, list)| list.iter().map(|artefact| (*user, artefact))).collect();
     let kinds: Vec<_> = all.iter().map(|(_, artefact)| artefact.kind).collect();
-    let keys: Vec<_> = all.iter().map(|(_, artefact)| artefact.key.to_vec()).collect();
+    let keys: Vec<_> = all.iter().map(|(_, artefact)| &artefact.key[..]).collect();
     // In the order of the key, so that two groups never wait for each other in a circle.
-    sqlx::query(
+    let done = sqlx::query(
         "insert into used_once (kind, key, used_by, expires_at)
          select * from unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) as u (kind, key, used_by, until)
          order by kind, key
@@ -55,6 +55,10 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     .bind(all.iter().map(|(_, artefact)| artefact.until).collect::<Vec<_>>())
     .execute(&mut *db)
     .await?;
+    if usize::try_from(done.rows_affected()) == Ok(all.len()) {
+        // The usual case: all were new, and none stood twice among them.
+        return Ok(vec![Outcome::Written; wanted.len()]);
+    }
     // A further statement: the one that met a row of another transaction can't see it.
     let first: Vec<(String, Vec<u8>, Uuid)> = sqlx::query_as(
         "select kind, key, used_by from used_once
@@ -198,78 +202,72 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-fn each<T, V>(rows: &[&T], column: impl Fn(&T) -> V) -> Vec<V> {
+fn each<'a, T, V>(rows: &[&'a T], column: impl Fn(&'a T) -> V) -> Vec<V> {
     rows.iter().map(|row| column(row)).collect()
 }
 
 /// What a credential rests on: `$1` to `$16`.
-fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
+fn bind_credentials<'q>(query: Query<'q>, rows: &[&'q Credential]) -> Query<'q> {
     query
         .bind(each(rows, |row| row.jti))
-        .bind(each(rows, |row| row.tenant.account_id.clone()))
-        .bind(each(rows, |row| row.tenant.project_id.clone()))
-        .bind(each(rows, |row| row.token_sha256.to_vec()))
-        .bind(each(rows, |row| row.kid.clone()))
+        .bind(each(rows, |row| row.tenant.account_id.as_str()))
+        .bind(each(rows, |row| row.tenant.project_id.as_str()))
+        .bind(each(rows, |row| &row.token_sha256[..]))
+        .bind(each(rows, |row| row.kid.as_str()))
         .bind(each(rows, |row| row.identity_id))
         .bind(each(rows, |row| row.agent_epoch))
         .bind(each(rows, |row| row.api_key_id))
         .bind(each(rows, |row| row.client.as_ref().and_then(|client| client.id)))
-        .bind(each(rows, |row| {
-            row.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default()
-        }))
+        .bind(each(rows, |row| row.client.as_ref().map_or("", |client| &client.client_id)))
         .bind(each(rows, |row| row.client.as_ref().map_or(0, |client| client.epoch)))
         .bind(each(rows, |row| row.parent_jti))
         .bind(each(rows, |row| array_literal(&row.ancestors)))
         .bind(each(rows, |row| row.mission_id))
         .bind(each(rows, |row| row.depth))
-        .bind(each(rows, |row| row.delegated_by.clone()))
+        .bind(each(rows, |row| row.delegated_by.as_str()))
 }
 
 /// What a credential says: `$17` to `$33`.
-fn bind_facts<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
+fn bind_facts<'q>(query: Query<'q>, rows: &[&'q Credential]) -> Query<'q> {
     query
         .bind(each(rows, |row| row.profile.as_str()))
         .bind(each(rows, |row| row.grant_type))
-        .bind(each(rows, |row| row.subject.clone()))
-        .bind(each(rows, |row| row.user_id.clone()))
+        .bind(each(rows, |row| row.subject.as_str()))
+        .bind(each(rows, |row| row.user_id.as_str()))
         .bind(each(rows, |row| row.scopes.joined()))
         .bind(each(rows, |row| row.audience.join(" ")))
         .bind(each(rows, |row| row.issued_at))
         .bind(each(rows, |row| row.expires_at))
-        .bind(each(rows, |row| row.principal.as_ref().map(json)))
-        .bind(each(rows, |row| (!row.actors.is_empty()).then(|| json(&row.actors))))
+        .bind(each(rows, |row| row.principal.as_ref().map(Json)))
+        .bind(each(rows, |row| (!row.actors.is_empty()).then_some(Json(&row.actors))))
         .bind(each(rows, |row| row.person.map(|(id, _)| id)))
         .bind(each(rows, |row| row.person.map_or(0, |(_, epoch)| epoch)))
         .bind(each(rows, |row| row.family_id))
-        .bind(each(rows, |row| row.jkt.clone()))
+        .bind(each(rows, |row| row.jkt.as_deref()))
         .bind(each(rows, |row| row.consent_id))
         .bind(each(rows, |row| row.linked_subject.map(|(id, _)| id)))
         .bind(each(rows, |row| row.linked_subject.map_or(0, |(_, epoch)| epoch)))
 }
 
-fn bind_entries<'q>(query: Query<'q>, rows: &[&Entry]) -> Query<'q> {
+fn bind_entries<'q>(query: Query<'q>, rows: &[&'q Entry]) -> Query<'q> {
     query
         .bind(each(rows, |row| row.id))
-        .bind(each(rows, |row| row.tenant.account_id.clone()))
-        .bind(each(rows, |row| row.tenant.project_id.clone()))
+        .bind(each(rows, |row| row.tenant.account_id.as_str()))
+        .bind(each(rows, |row| row.tenant.project_id.as_str()))
         .bind(each(rows, |row| row.occurred_at))
         .bind(each(rows, |row| row.actor.0))
-        .bind(each(rows, |row| row.actor.1.clone()))
+        .bind(each(rows, |row| row.actor.1.as_str()))
         .bind(each(rows, |row| row.event.action))
         .bind(each(rows, |row| row.event.target_type))
-        .bind(each(rows, |row| row.event.target_id.clone()))
-        .bind(each(rows, |row| row.refused.clone()))
+        .bind(each(rows, |row| row.event.target_id.as_str()))
+        .bind(each(rows, |row| row.refused.as_deref()))
         .bind(each(rows, |row| row.origin.address.map(|address| address.to_string()).unwrap_or_default()))
-        .bind(each(rows, |row| row.origin.request_id.clone()))
-        .bind(each(rows, |row| row.event.metadata.clone()))
+        .bind(each(rows, |row| row.origin.request_id.as_str()))
+        .bind(each(rows, |row| Json(&row.event.metadata)))
 }
 
 /// An array within an array: Postgres unnests nested arrays to the ground, so the inner one travels as text.
 fn array_literal(ids: &[Uuid]) -> String {
     let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
     format!("{{{}}}", ids.join(","))
-}
-
-fn json(value: &impl serde::Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or_default()
 }

@@ -30,4 +30,4 @@ pub use refresh::Reuse;
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use store::use_once;
 pub use tree::{DryRun, Tried, changed_by};
-pub use verify::{Found, claims_of, find, find_all, verify};
+pub use verify::{Found, claims_of, find, find_all, payload, raw_claims, verify};

@@ -119,7 +119,7 @@ impl Server {
         let code = Artefact { kind: "test", key: secret::random::<32>().unwrap(), until: now };
         let refresh = issued.refresh.unwrap().row;
         let once = Once { artefacts: vec![code], refusals: Vec::new(), refresh };
-        let record = Record::IssueOnce(Box::new(issued.credential), entry, Box::new(once));
+        let record = Record::IssueOnce(issued.credential, entry, Box::new(once));
         assert_eq!(self.app.write(record).await.unwrap(), Outcome::Written);
         let text = |member: &str| answer[member].as_str().unwrap().to_owned();
         Tokens { access: text("access_token"), refresh: text("refresh_token") }

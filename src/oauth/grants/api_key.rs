@@ -1,6 +1,6 @@
 //! The `api_key` grant: an agent exchanges its key for a short-lived token of its own.
 
-use super::{Denial, Principal, Request};
+use super::{Decision, Principal, Request};
 use crate::access;
 use crate::access::scope::{Scopes, intersect};
 use crate::api_keys::{self, Evidence};
@@ -15,19 +15,19 @@ use crate::tokens::Grant;
 pub const NAME: &str = "api_key";
 
 /// Decides on a key. Tenant members of the request are ignored: the key tells its own.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     let Request { app, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let key = request.params.required("api_key")?;
     let Some(evidence) = api_keys::evidence(app, key).await? else {
-        access::count_failure(app, from.address, now).await?;
+        Box::pin(access::count_failure(app, from.address, now)).await?;
         return Err(invalid().into());
     };
     app.rates.key(&evidence.key_id.to_string())?;
     let principal =
         Principal { tenant: evidence.tenant.clone(), kind: "api_key", id: evidence.key_id.to_string() };
     match decide(request, evidence) {
-        Ok(grant) => Ok((grant, principal)),
+        Ok(grant) => Ok((Box::new(grant), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

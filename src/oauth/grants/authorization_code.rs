@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Denial, Ends, Principal, Request, check_some_left, client_credentials};
+use super::{Decision, Denial, Ends, Request, check_some_left, client_credentials};
 use crate::access;
 use crate::access::scope::narrow_beside;
 use crate::agents::Holding;
@@ -24,7 +24,7 @@ pub const NAME: &str = AUTHORIZATION_CODE;
 const UNREFRESHED: u32 = 24 * 3600;
 
 /// Decides on a code. It is used up last, when the token is written.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     let Request { app, params, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let presented = params.required("code")?;
@@ -42,7 +42,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
         return Err(Denial { ends: Some(Box::new(Ends::FirstUse(code.artefact))), ..denial });
     }
     match decide(request, known, code, verifier, redirect_uri) {
-        Ok(grant) => Ok((grant, principal)),
+        Ok(grant) => Ok((Box::new(grant), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

@@ -1,7 +1,7 @@
 //! The `client_credentials` grant (RFC 6749 section 4.4): a client obtains a token for the identity it is bound to, or a
 //! workload that its platform vouches for one of its agent.
 
-use super::{Denial, Principal, Request, outside};
+use super::{Decision, Principal, Request, outside};
 use crate::access::scope::{intersect, narrow};
 use crate::kit::assertion::Assertion;
 use crate::kit::cx::Tenant;
@@ -18,7 +18,7 @@ const UNSET: &str = "default";
 
 /// Decides for a client that has authenticated, or for a workload. Client authentication has left the workload's token
 /// alone: it is no client's.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     if let (None, Some(text)) = (request.client, request.params.get("client_assertion")) {
         let assertion = Assertion::parse(text, request.app.config.limits.token_bytes);
         let assertion = assertion.map_err(|_| unknown())?;
@@ -29,7 +29,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let known = request.client.ok_or_else(|| refuse(Kind::InvalidClient, why))?;
     let principal = principal(known);
     match decide(request, known) {
-        Ok(grant) => Ok((grant, principal)),
+        Ok(grant) => Ok((Box::new(grant), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

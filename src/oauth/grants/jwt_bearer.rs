@@ -1,7 +1,7 @@
 //! The jwt-bearer grant (RFC 7523): an agent obtains a token of its own with an assertion that its registered key signed,
 //! or that a trusted issuer signed for it.
 
-use super::{Denial, Principal, Request, flawed, outside, verify_assertion};
+use super::{Decision, Principal, Request, flawed, outside, verify_assertion};
 use crate::access;
 use crate::access::scope::intersect;
 use crate::agents::Holding;
@@ -19,7 +19,7 @@ pub const URN: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub const NAME: &str = "jwt_bearer";
 
 /// Decides on an assertion, in `assertion` or in its older name `subject`. The agent's URI tells its tenant.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     let Request { app, params, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let text = match params.get("assertion") {
@@ -43,7 +43,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     let holding = holding.ok_or_else(|| refuse(Kind::InvalidGrant, "unknown agent"))?;
     let principal = Principal { tenant: holding.tenant.clone(), kind: "agent", id: uri.to_owned() };
     match decide(request, holding, artefact) {
-        Ok(grant) => Ok((grant, principal)),
+        Ok(grant) => Ok((Box::new(grant), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

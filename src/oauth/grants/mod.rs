@@ -20,6 +20,7 @@ use crate::kit::cx::{Origin, Tenant};
 use crate::kit::dpop::Proof;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::oauth::client_auth::LONGEST;
+use crate::tokens::Grant;
 use crate::tokens::ledger::Artefact;
 
 /// A request at the token endpoint, its client authenticated if it names one.
@@ -41,6 +42,9 @@ pub struct Request<'a> {
     /// When.
     pub now: Time,
 }
+
+/// What a grant comes to.
+pub type Decision = Result<(Box<Grant>, Principal), Denial>;
 
 /// A refusal on the token path, with the principal if one was recognised by then.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! section 2.1). A workload obtains a token of the agent to which its subject is linked. With a person's token a client to
 //! which that person agreed obtains one in their name, by exchange alone.
 
-use super::{Denial, Principal, Request, client_credentials, flawed, token_exchange};
+use super::{Decision, Principal, Request, client_credentials, flawed, token_exchange};
 use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow_beside};
 use crate::agents::Holding;
@@ -23,7 +23,7 @@ pub async fn redeem(
     grant_type: &'static str,
     parameter: &str,
     assertion: &Assertion<'_>,
-) -> Result<(Grant, Principal), Denial> {
+) -> Decision {
     let Request { app, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let vouched = match issuers::verify(app, assertion, now).await? {
@@ -57,7 +57,7 @@ pub async fn redeem(
     };
     let bound = outcome.and_then(|grant| possess(request, &vouched).map(|()| grant));
     match bound {
-        Ok(grant) => Ok((on(grant, vouched), principal)),
+        Ok(grant) => Ok((Box::new(on(grant, vouched)), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

@@ -1,6 +1,6 @@
 //! The `refresh_token` grant (RFC 6749 section 6): a refresh token is spent for an access token and its successor.
 
-use super::{Denial, Ends, Principal, Request, check_some_left, client_credentials};
+use super::{Decision, Denial, Ends, Request, check_some_left, client_credentials};
 use crate::access;
 use crate::access::scope::{Scopes, narrow_beside};
 use crate::agents::Holding;
@@ -26,7 +26,7 @@ pub async fn client(app: &App, params: &Params, from: &Origin, now: Time) -> Res
 }
 
 /// Decides on a refresh token. Tenant members of the request are ignored: the token tells its own.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     let Request { app, params, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     let text = params.required("refresh_token")?;
@@ -41,15 +41,15 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
         return Err(principal.denied(invalid()));
     }
     match decide(request, known, &found) {
-        Ok(Decision::Grant(grant)) => Ok((*grant, principal)),
-        Ok(Decision::EndFamily) => {
+        Ok(Decided::Grant(grant)) => Ok((grant, principal)),
+        Ok(Decided::EndFamily) => {
             Err(Denial { ends: Some(Box::new(Ends::Family(found.family.id))), ..principal.denied(reused()) })
         }
         Err(error) => Err(principal.denied(error)),
     }
 }
 
-enum Decision {
+enum Decided {
     Grant(Box<Grant>),
     /// The token was spent too long ago: two hold it.
     EndFamily,
@@ -57,7 +57,7 @@ enum Decision {
 
 /// Everything is asked that a first grant is asked. What refuses for another reason than reuse spends nothing and ends
 /// nothing, so it stands before that.
-fn decide(request: &Request<'_>, known: &Authenticated, found: &Found) -> Result<Decision> {
+fn decide(request: &Request<'_>, known: &Authenticated, found: &Found) -> Result<Decided> {
     let family = &found.family;
     if !found.is_live(request.now) || family.client_epoch != known.client.epoch {
         return Err(invalid());
@@ -79,16 +79,16 @@ fn decide(request: &Request<'_>, known: &Authenticated, found: &Found) -> Result
         };
         let artefacts = vec![found.artefact()];
         let refresh = Some(Refresh::Rotate(rotation));
-        return Ok(Decision::Grant(Box::new(Grant { artefacts, refresh, ..grant })));
+        return Ok(Decided::Grant(Box::new(Grant { artefacts, refresh, ..grant })));
     };
     tokens::check(&grant, request.now)?;
     match reuse.judge(spent.at, spent.successor_used, request.now) {
-        Verdict::EndFamily => Ok(Decision::EndFamily),
+        Verdict::EndFamily => Ok(Decided::EndFamily),
         Verdict::Refuse => Err(spent_before()),
         Verdict::Again => {
             let successor = found.successor(request.app)?.ok_or_else(spent_before)?;
             let refresh = Some(Refresh::Again { family_id, mission_id, successor });
-            Ok(Decision::Grant(Box::new(Grant { refresh, ..grant })))
+            Ok(Decided::Grant(Box::new(Grant { refresh, ..grant })))
         }
     }
 }

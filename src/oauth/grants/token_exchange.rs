@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Denial, Principal, Request, client_credentials, flawed, outside, verify_assertion};
+use super::{Decision, Denial, Principal, Request, client_credentials, flawed, outside, verify_assertion};
 use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow_beside};
 use crate::agents::{Holder, Holding};
@@ -41,7 +41,7 @@ struct Actor {
 }
 
 /// Decides on a subject token and an actor: one who signed an actor token, or the client that authenticated.
-pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial> {
+pub async fn redeem(request: &Request<'_>) -> Decision {
     let Request { app, params, from, now, .. } = *request;
     access::check_lockout(app, from.address, now)?;
     check_types(request)?;
@@ -66,7 +66,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     };
     let principal = actor.principal.clone();
     match decide(request, token, subject, actor, &may_act) {
-        Ok(grant) => Ok((grant, principal)),
+        Ok(grant) => Ok((Box::new(grant), principal)),
         Err(error) => Err(principal.denied(error)),
     }
 }

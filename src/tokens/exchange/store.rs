@@ -5,7 +5,9 @@ use sqlx::PgConnection;
 use super::{Asked, Evidence};
 
 /// By ids alone: the caller compares the digests. The actor must be of the subject's tenant, and so must the grants. The
-/// subjects come first and stay apart, so that no order of joins is tried that would read their table.
+/// subjects come first and stay apart, so that no order of joins is tried that would read their table. Tenants are compared
+/// in a way that no index helps with, and grants are looked up for one name at a time (`offset 0` keeps it so): else a plan
+/// that was made while the tables were small reads all agents or grants of a tenant.
 pub async fn exchanges(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<Vec<Evidence>> {
     let jtis: Vec<_> = asked.iter().map(|one| one.jti).collect();
     let named =
@@ -32,19 +34,21 @@ pub async fn exchanges(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<V
              coalesce(s.holder_type, '') as subject_identity_type,
              coalesce(s.holder_trust, '') as subject_trust_level, h.*,
              (select coalesce(jsonb_agg(to_jsonb(g) order by g.created_at desc, g.id desc), '[]')
-              from may_act_grants g
-              where g.account_id = s.account_id and g.project_id = s.project_id and g.revoked_at is null
-                and coalesce(g.expires_at > a.now, true)
-                and g.from_id = any(array(select name from unnest($6::bigint[], $7::text[]) as n (at, name)
-                    where n.at = a.at) || array[h.identity_id::text, h.wimse_uri, h.external_id])
-                and g.to_id = any(array[s.holder_id::text, s.holder_uri, s.holder_external_id,
-                    nullif(s.client_id, ''), s.subject, s.principal ->> 'sub', s.principal ->> 'identity_id',
-                    s.principal ->> 'external_id', nullif(s.principal ->> 'client_id', '')])
+              from (select distinct unnest(array[s.holder_id::text, s.holder_uri, s.holder_external_id,
+                        nullif(s.client_id, ''), s.subject, s.principal ->> 'sub', s.principal ->> 'identity_id',
+                        s.principal ->> 'external_id', nullif(s.principal ->> 'client_id', '')]) as to_id) p
+              cross join lateral (
+                  select * from may_act_grants g
+                  where g.to_id = p.to_id and g.account_id = s.account_id and g.project_id = s.project_id
+                    and g.revoked_at is null and coalesce(g.expires_at > a.now, true)
+                  offset 0) g
+              where g.from_id = any(array(select name from unnest($6::bigint[], $7::text[]) as n (at, name)
+                  where n.at = a.at) || array[h.identity_id::text, h.wimse_uri, h.external_id])
              ) as may_act
          from unnest($1::uuid[], $4::text[], $5::timestamptz[]) with ordinality as a (jti, uri, now, at)
          left join subjects s on s.jti = a.jti
          left join holders h
-           on h.wimse_uri = a.uri and h.account_id = s.account_id and h.project_id = s.project_id
+           on h.wimse_uri = a.uri and (h.account_id, h.project_id) is not distinct from (s.account_id, s.project_id)
          order by a.at",
     )
     .bind(&jtis)
