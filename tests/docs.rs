@@ -6,6 +6,8 @@
 mod actions;
 #[path = "docs/names.rs"]
 mod names;
+#[path = "docs/parameters.rs"]
+mod parameters;
 #[path = "support/routes.rs"]
 mod route_table;
 #[path = "docs/routes.rs"]
@@ -120,6 +122,15 @@ fn the_document_of_the_api_has_every_route_and_no_other() {
                that in src/openapi/mod.rs)";
     assert_same(how, &named, &routes::all());
     assert_same("the document of the API, under `security`,", &permissions, &routes::admin());
+}
+
+#[test]
+fn the_document_of_the_api_has_the_parameters_that_the_sources_know() {
+    let document = chancery::openapi::document();
+    let known = parameters::known();
+    assert_same("the document of the API, under /oauth2/,", &parameters::of_endpoints(&document), &known);
+    let request = &document["components"]["schemas"]["TokenRequest"];
+    assert_same("TokenRequest", &parameters::described(&document, request), &parameters::of_tokens());
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub struct LinkedSubject {
 #[schema(as = NewLinkedSubject)]
 pub struct NewSubject {
     /// What tokens say in `sub`.
+    #[schema(min_length = 1)]
     pub subject: String,
     /// An agent of the tenant.
     pub identity_id: Uuid,

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::error::{Error, Kind, Result, refuse_at};
 use super::jwk;
@@ -13,6 +14,14 @@ const MOST: usize = 16;
 
 /// Most keys that are kept of a set that was fetched.
 const MOST_FETCHED: usize = 100;
+
+/// A set as it is sent (RFC 7517 section 5).
+#[derive(ToSchema)]
+pub struct JwkSet {
+    /// Public keys.
+    #[schema(value_type = Vec<Object>)]
+    pub keys: Vec<Value>,
+}
 
 /// The set with its known members only; `None` for one without keys.
 pub fn public(sent: &Value) -> Result<Option<Value>> {

@@ -20,7 +20,7 @@ use crate::keys::Typ;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::{Kind, Result, refuse};
-use crate::tokens::{self, Found, claims_of};
+use crate::tokens::{self, Claims, Found, claims_of};
 
 /// The media type of a signed answer.
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -30,7 +30,12 @@ const SIGNED: &str = "application/token-introspection+jwt";
 pub struct Introspection {
     /// Whether it stands at this moment.
     active: bool,
+    /// `Bearer` or `DPoP`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    token_type: &'static str,
+    /// Its claims; `status` is that of this moment.
     #[serde(flatten)]
+    #[schema(value_type = Claims<'static>)]
     claims: Map<String, Value>,
 }
 
@@ -71,13 +76,13 @@ pub async fn introspect(
 /// The token's own claims, with what is live or only the row knows.
 fn answer(found: &Found, mut claims: Map<String, Value>) -> Introspection {
     claims.remove("scopes");
-    claims.insert("token_type".to_owned(), json!(if found.jkt.is_some() { "DPoP" } else { "Bearer" }));
     claims.insert("scope".to_owned(), Value::String(found.scopes.join(" ")));
     claims.insert("status".to_owned(), json!(found.agent_status.as_deref().unwrap_or_default()));
     if let Some(agent) = found.identity_id {
         claims.insert("agent_id".to_owned(), json!(agent));
     }
-    Introspection { active: true, claims }
+    let token_type = if found.jkt.is_some() { "DPoP" } else { "Bearer" };
+    Introspection { active: true, token_type, claims }
 }
 
 /// The claims of a signed answer. `sub` and `exp` stand inside of `token_introspection` only, so that nobody takes the
