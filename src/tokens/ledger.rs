@@ -23,7 +23,6 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     let mut tx = db.begin().await?;
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
-    give_back(&mut tx, &wanted, &outcomes).await?;
     insert(&mut tx, records, &outcomes).await?;
     let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
     end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
@@ -73,10 +72,12 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
         let lost = list.iter().find(|artefact| !is_first(*user, artefact));
         lost.map_or(Outcome::Written, |artefact| Outcome::Used(artefact.kind))
     };
-    Ok(wanted.iter().map(outcome).collect())
+    let outcomes: Vec<Outcome> = wanted.iter().map(outcome).collect();
+    give_back(db, wanted, &outcomes).await?;
+    Ok(outcomes)
 }
 
-/// Gives back what a refused record was the first to use: a request that is told no for one artefact must not cost
+/// Gives back what a refused user was the first to use: a request that is told no for one artefact must not cost
 /// another one, as a replayed proof the refresh token beside it.
 async fn give_back(
     db: &mut PgConnection,

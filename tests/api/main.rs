@@ -33,6 +33,7 @@ mod api_keys;
 mod audit;
 mod audit_reads;
 mod authorize;
+mod authorize_checklist;
 mod authorize_refused;
 mod bad_jwts;
 mod ceilings;
