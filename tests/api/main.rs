@@ -96,6 +96,7 @@ mod openapi;
 mod outbound;
 mod outside_person;
 mod outside_subject;
+mod p384;
 mod patch;
 mod person_tokens;
 mod policies;
