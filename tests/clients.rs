@@ -2,6 +2,9 @@
 //! open server as in development and a strict one as in production, and runs the clients' scripts against both. And
 //! schemathesis, which reads the document of the API and tries everything.
 
+#[path = "support/https.rs"]
+#[expect(dead_code, clippy::unwrap_used, reason = "written for tests of another kind, which use all of it")]
+mod https;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/published.rs"]
@@ -14,6 +17,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use https::{Site, ca_file};
 use process::{Finished, Home, Server, run};
 use published::{INSTALL, environment, must, production, target};
 
@@ -25,12 +29,20 @@ const BROWSERS: [&str; 2] = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
 #[test]
 fn published_clients_work_against_the_built_server() -> Result<()> {
     let (open_home, strict_home) = (Home::new("c-open")?, Home::new("c-strict")?);
-    let open = Server::start(&open_home, &[])?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let site = runtime.block_on(Site::start());
+    let document = describe_client(&site);
+    let authority = ca_file();
+    let fetches = [
+        ("CHANCERY_OUTBOUND_ALLOW_PRIVATE", "127.0.0.0/8"),
+        ("CHANCERY_OUTBOUND_CA_FILE", authority.to_str().context("a path")?),
+    ];
+    let open = Server::start(&open_home, &fetches)?;
     let open_key = open.admin_key().context("the server printed no admin key")?;
-    let (strict, strict_key) = on_loopback(&strict_home)?;
+    let (strict, strict_key) = on_loopback(&strict_home, &fetches)?;
     let servers = serde_json::json!([
-        { "name": "open", "url": open.url(), "key": open_key },
-        { "name": "strict", "url": strict.url(), "key": strict_key },
+        { "name": "open", "url": open.url(), "key": open_key, "document": document },
+        { "name": "strict", "url": strict.url(), "key": strict_key, "document": document },
     ]);
     let browser = browser()?;
     if browser.is_empty() {
@@ -72,8 +84,20 @@ fn the_server_does_what_its_document_says() -> Result<()> {
     Ok(())
 }
 
+/// Puts a client's document there, and says where.
+fn describe_client(site: &Site) -> String {
+    let url = site.url("/client.json");
+    let document = serde_json::json!({
+        "client_id": url, "client_name": "Assistant", "redirect_uris": ["http://127.0.0.1/callback"],
+        "grant_types": ["authorization_code", "refresh_token"], "token_endpoint_auth_method": "none",
+        "scope": "data:read data:write",
+    });
+    site.json("/client.json", document);
+    url
+}
+
 /// A server in production whose issuer is its address: the clients compare the two, and loopback has no certificate.
-fn on_loopback(home: &Home) -> Result<(Server, String)> {
+fn on_loopback(home: &Home, more: &[(&str, &str)]) -> Result<(Server, String)> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let issuer = format!("http://{address}");
     let settings = [
@@ -81,7 +105,7 @@ fn on_loopback(home: &Home) -> Result<(Server, String)> {
         ("CHANCERY_ISSUER", &issuer),
         ("CHANCERY_ALLOW_HTTP_ISSUER", "true"),
     ];
-    production(home, &settings)
+    production(home, &[&settings[..], more].concat())
 }
 
 /// The Python clients under pytest.

@@ -184,6 +184,12 @@ fn the_tours_work_when_pasted() {
         let output = tour::run(&server, "README.md", "sh tour sdk", Some(&environment));
         assert_in_order(&output, &["spiffe://", "False"]);
     }
+    let output = tour::run(&server, "docs/authorization.md", "sh tour", None);
+    assert_in_order(
+        &output,
+        &["\"note\":\"this client has no secret\"", "\"access_token\":\"", "\"scope\":\"notes:read\""],
+    );
+    assert_in_order(&output, &["\"access_token\":\"", "\"user_id\":\"u-ada\""]);
     let output = tour::run(&server, "docs/delegation.md", "sh tour", None);
     let hops = [
         "\"access_denied\"",

@@ -170,6 +170,7 @@ fn record(now: Time, once: bool) -> Result<Record, Error> {
         person: None,
         family_id: None,
         consent_id: None,
+        linked_subject: None,
         jkt: None,
         parent_jti: None,
         ancestors: Vec::new(),

@@ -10,7 +10,7 @@ use crate::access::scope::{Scopes, is_reserved};
 use crate::clients;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
-use crate::kit::cx::Cx;
+use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
 use crate::kit::http::members::AudienceName;
 use crate::kit::http::page::Page;
@@ -110,7 +110,13 @@ pub struct Between<'a> {
 
 /// The live consent of a person for a client.
 pub async fn find(cx: &mut Cx, between: Between<'_>) -> Result<Option<Consent>> {
-    Ok(store::live_consent(cx, between).await?)
+    Ok(store::live_consent(&mut cx.tx, &cx.tenant, between).await?)
+}
+
+/// The same outside of a transaction.
+pub async fn consent_of(app: &App, tenant: &Tenant, between: Between<'_>) -> Result<Option<Consent>> {
+    let mut db = app.connection().await?;
+    Ok(store::live_consent(&mut db, tenant, between).await?)
 }
 
 /// Writes a person's consent down, or widens the one there is.
@@ -147,10 +153,23 @@ pub async fn list(cx: &mut Cx, filter: &ConsentFilter) -> Result<(Vec<Consent>, 
 
 /// Takes a consent back, with every token that came of it and all below. The person is asked anew.
 pub async fn revoke(cx: &mut Cx, id: Uuid) -> Result<Consent> {
-    if store::revoke_consent(cx, id, "consent_revoked").await? {
+    if store::revoke_consents(cx, &[id], "consent_revoked").await? == 1 {
         tokens::note(cx, Anchor::Consent(id), "consent_revoked").await?;
     }
     get(cx, id).await
+}
+
+/// Locks the live consents for the unregistered clients with such a name, so that they can be taken back at once.
+pub async fn lock_unregistered(cx: &mut Cx, matches: impl Fn(&str) -> bool) -> Result<Vec<Uuid>> {
+    let mut client_ids = store::unregistered(cx).await?;
+    client_ids.retain(|client_id| matches(client_id));
+    Ok(if client_ids.is_empty() { Vec::new() } else { store::lock_unregistered(cx, &client_ids).await? })
+}
+
+/// Takes locked consents back. The caller notes the marks.
+pub async fn end(cx: &mut Cx, ids: &[Uuid], reason: &str) -> Result<()> {
+    store::revoke_consents(cx, ids, reason).await?;
+    Ok(())
 }
 
 async fn get(cx: &mut Cx, id: Uuid) -> Result<Consent> {

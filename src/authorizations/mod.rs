@@ -9,5 +9,8 @@ pub mod routes;
 pub mod worker;
 
 pub use codes::{CODE, Code, Decided, code, issue_code};
-pub use consents::{Between, Consent, ConsentFilter, NewConsent, agree, create, find, list, revoke};
+pub use consents::{
+    Between, Consent, ConsentFilter, NewConsent, agree, consent_of, create, end, find, list,
+    lock_unregistered, revoke,
+};
 pub use pushed::{LIFETIME, PUSHED_REQUEST, Pushed, URN, push, pushed};

@@ -7,9 +7,13 @@ use super::codes::{Code, NewCode};
 use super::consents::{Between, Consent, ConsentFilter};
 use super::pushed::NewPushed;
 use crate::kit::clock::Time;
-use crate::kit::cx::Cx;
+use crate::kit::cx::{Cx, Tenant};
 
-pub async fn live_consent(cx: &mut Cx, between: Between<'_>) -> sqlx::Result<Option<Consent>> {
+pub async fn live_consent(
+    db: &mut PgConnection,
+    tenant: &Tenant,
+    between: Between<'_>,
+) -> sqlx::Result<Option<Consent>> {
     sqlx::query_as(
         "select n.id, n.person_id as user_id, u.user_id as subject, n.client_id, coalesce(o.name, '') as client_name,
              array_to_string(n.scopes, ' ') as scope, n.scopes, n.resources, n.granted_at, n.updated_at, n.revoked_at
@@ -19,12 +23,12 @@ pub async fn live_consent(cx: &mut Cx, between: Between<'_>) -> sqlx::Result<Opt
          where n.account_id = $1 and n.project_id = $2 and n.person_id = $3 and n.client_id = $4
            and n.oauth_client_id is not distinct from $5 and n.revoked_at is null",
     )
-    .bind(&cx.tenant.account_id)
-    .bind(&cx.tenant.project_id)
+    .bind(&tenant.account_id)
+    .bind(&tenant.project_id)
     .bind(between.person)
     .bind(between.client_id)
     .bind(between.oauth_client_id)
-    .fetch_optional(&mut *cx.tx)
+    .fetch_optional(db)
     .await
 }
 
@@ -112,20 +116,47 @@ pub async fn consents(cx: &mut Cx, filter: &ConsentFilter) -> sqlx::Result<(Vec<
     Ok((consents, total))
 }
 
-/// Whether the mark is new.
-pub async fn revoke_consent(cx: &mut Cx, id: Uuid, reason: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query(
-        "update consents set revoked_at = $4, revoke_reason = $5
-         where account_id = $1 and project_id = $2 and id = $3 and revoked_at is null",
+/// The unregistered clients for which there are live consents.
+pub async fn unregistered(cx: &mut Cx) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select distinct client_id from consents
+         where account_id = $1 and project_id = $2 and oauth_client_id is null and revoked_at is null",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
-    .bind(id)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// Locks the live consents for these of them, always in the same order.
+pub async fn lock_unregistered(cx: &mut Cx, client_ids: &[String]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar(
+        "select id from consents
+         where account_id = $1 and project_id = $2 and client_id = any($3) and oauth_client_id is null
+           and revoked_at is null
+         order by id for update",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(client_ids)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+/// How many of the marks are new.
+pub async fn revoke_consents(cx: &mut Cx, ids: &[Uuid], reason: &str) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "update consents set revoked_at = $4, revoke_reason = $5
+         where account_id = $1 and project_id = $2 and id = any($3) and revoked_at is null",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(ids)
     .bind(cx.now)
     .bind(reason)
     .execute(&mut *cx.tx)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(done.rows_affected())
 }
 
 pub async fn insert_code(cx: &mut Cx, code: &NewCode<'_>) -> sqlx::Result<()> {

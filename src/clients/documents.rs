@@ -81,7 +81,7 @@ pub async fn for_authorization(app: &App, client_id: &str, now: Time) -> Result<
 
 /// The client that the document at this URL describes, if the server takes such clients.
 async fn described(app: &App, client_id: &str, now: Time) -> Result<Option<Evidence>> {
-    if !is_fit(app, client_id) {
+    if !may_be_described(app, client_id) {
         return Ok(None);
     }
     let slot = app.documents.0.of(client_id);
@@ -110,8 +110,8 @@ async fn described(app: &App, client_id: &str, now: Time) -> Result<Option<Evide
     }
 }
 
-/// Whether the text may be such a client's id, before anything is fetched.
-fn is_fit(app: &App, client_id: &str) -> bool {
+/// Whether the text may be such a client's id, before anything is read or fetched.
+pub fn may_be_described(app: &App, client_id: &str) -> bool {
     let settings = &app.config.clients;
     settings.metadata_documents
         && is_url(client_id)
@@ -120,7 +120,7 @@ fn is_fit(app: &App, client_id: &str) -> bool {
 }
 
 /// Whether a `client_id` is an https URL with a path and without a query. No registered client has such a name.
-pub fn is_url(client_id: &str) -> bool {
+fn is_url(client_id: &str) -> bool {
     client_id.len() <= LONGEST_ID
         && Target::parse(client_id)
             .is_ok_and(|target| target.url().path() != "/" && target.url().query().is_none())

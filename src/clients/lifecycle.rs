@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::types::{Client, Secrets};
 use super::{Created, lock, rules, store};
+use crate::authorizations;
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
@@ -102,7 +103,8 @@ pub async fn revoke_tokens(app: &App, cx: &mut Cx, id: Uuid, reason: &str) -> Re
     Ok(ended)
 }
 
-/// The same for every client of the tenant whose `client_id` matches the pattern.
+/// The same for every client of the tenant whose `client_id` matches the pattern. One that a document describes has no
+/// epoch, so what people agreed to with it is taken back.
 pub async fn revoke_by_pattern(app: &App, cx: &mut Cx, bulk: &BulkRevocation) -> Result<Vec<Uuid>> {
     let at = "body.client_id_pattern";
     if bulk.client_id_pattern.trim().is_empty() {
@@ -120,10 +122,14 @@ pub async fn revoke_by_pattern(app: &App, cx: &mut Cx, bulk: &BulkRevocation) ->
         clients.into_iter().filter(|(_, client_id)| glob.matches(client_id)).map(|(id, _)| id).collect();
     let locked = store::lock_all(cx, &matching).await?;
     let matching: Vec<Uuid> = locked.iter().map(|(id, _)| *id).collect();
-    let anchors: Vec<Anchor> = locked.into_iter().map(|(id, epoch)| Anchor::Client(id, epoch)).collect();
+    let consents = authorizations::lock_unregistered(cx, |client_id| glob.matches(client_id)).await?;
+    let clients = locked.into_iter().map(|(id, epoch)| Anchor::Client(id, epoch));
+    let anchors: Vec<Anchor> = clients.chain(consents.iter().copied().map(Anchor::Consent)).collect();
+    let reason = or(&bulk.reason, "client_pattern_revoked");
     let ended = tokens::changed_by(cx, &anchors).await?;
     store::end_epochs(cx, &matching).await?;
-    tokens::note_all(cx, &anchors, or(&bulk.reason, "client_pattern_revoked")).await?;
+    authorizations::end(cx, &consents, reason).await?;
+    tokens::note_all(cx, &anchors, reason).await?;
     Ok(ended)
 }
 

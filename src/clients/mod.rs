@@ -13,7 +13,7 @@ mod update;
 
 pub mod routes;
 
-pub use documents::{Documents, for_authorization, is_url};
+pub use documents::{Documents, for_authorization, may_be_described};
 pub use evidence::Evidence;
 pub use grant_types::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 pub use lifecycle::{

@@ -1,12 +1,12 @@
-//! Trusted issuers: whose tokens a tenant accepts in the place of an agent's own credentials. A platform such as Kubernetes
-//! or GitHub signs them for a workload, and the link of issuer and subject says as which agent the workload acts.
+//! Trusted issuers: whose tokens a tenant accepts. A platform such as Kubernetes or GitHub signs them for a workload, an
+//! identity provider for a person, and the link of issuer and subject says as which agent or in whose name they act.
 mod register;
 mod rules;
 mod store;
 mod subjects;
 mod types;
 mod update;
-mod workload;
+mod vouched;
 
 pub mod routes;
 
@@ -14,7 +14,7 @@ pub use register::{NewIssuer, create};
 pub use subjects::{LinkedSubject, NewSubject, link, subjects, unlink};
 pub use types::TrustedIssuer;
 pub use update::{IssuerPatch, delete, update};
-pub use workload::{WORKLOAD_TOKEN, Workload, is_foreign, workload};
+pub use vouched::{OUTSIDE_TOKEN, Vouched, Who, is_foreign, verify};
 
 use uuid::Uuid;
 

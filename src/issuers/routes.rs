@@ -45,7 +45,7 @@ struct IssuerList {
     total: usize,
 }
 
-/// The subjects of a trusted issuer that are linked to agents.
+/// The linked subjects of a trusted issuer.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LinkedSubjectList)]
 struct SubjectList {
@@ -115,7 +115,7 @@ async fn update(
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
-/// Forgets a trusted issuer with its linked subjects.
+/// Forgets a trusted issuer with its linked subjects, which ends what they obtained.
 #[utoipa::path(delete, path = "/trusted-issuers/{id}",
     responses((status = 200, body = TrustedIssuer)), security(("admin" = ["nhi:manage"])))]
 async fn remove(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json<TrustedIssuer>, Problem> {
@@ -125,7 +125,7 @@ async fn remove(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Json
     Ok(axum::Json(work.finish(event, result).await?))
 }
 
-/// Links a subject of a trusted issuer to an agent.
+/// Links a subject of a trusted issuer to an agent or a person.
 #[utoipa::path(post, path = "/trusted-issuers/{id}/subjects",
     request_body = NewSubject, responses((status = 201, body = LinkedSubject)), security(("admin" = ["nhi:manage"])))]
 async fn link(
@@ -153,7 +153,7 @@ async fn subjects(admin: Admin<ManageIdentities>, Id(id): Id) -> Result<axum::Js
     Ok(axum::Json(SubjectList { total: subjects.len(), subjects }))
 }
 
-/// Ends the link of a subject.
+/// Ends the link of a subject, and what that obtained.
 #[utoipa::path(delete, path = "/trusted-issuers/{id}/subjects/{subject_id}",
     params(("subject_id" = Uuid, Path, description = "The linked subject.")),
     responses((status = 200, body = LinkedSubject)), security(("admin" = ["nhi:manage"])))]
@@ -167,7 +167,10 @@ async fn unlink(
     let result = issuers::unlink(&mut work.cx, id, subject_id).await;
     let event = Event::new("trusted_issuer.subject_unlinked", "trusted_issuer", id);
     let event = match &result {
-        Ok(linked) => event.with(json!({ "subject": linked.subject, "identity_id": linked.identity_id })),
+        Ok(linked) => {
+            let LinkedSubject { subject, identity_id, user_id, .. } = linked;
+            event.with(json!({ "subject": subject, "identity_id": identity_id, "user_id": user_id }))
+        }
         Err(_) => event,
     };
     Ok(axum::Json(work.finish(event, result).await?))

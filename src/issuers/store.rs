@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::subjects::LinkedSubject;
 use super::types::TrustedIssuer;
-use super::workload::Candidate;
+use super::vouched::Candidate;
 use crate::kit::cx::Cx;
 
 /// Across tenants: a token names none, and the pair of issuer and audience belongs to one.
@@ -16,12 +16,17 @@ pub async fn candidates(
     subject: &str,
 ) -> sqlx::Result<Vec<Candidate>> {
     sqlx::query_as(
-        "select to_jsonb(e) as trusted_issuer, h.*
+        "select to_jsonb(e) as trusted_issuer, l.id as link_id, l.epoch as link_epoch, u.id as person_id,
+             u.account_id as person_account_id, u.project_id as person_project_id, u.user_id as person_user_id,
+             u.email as person_email, u.name as person_name, u.is_active as person_is_active,
+             u.epoch as person_epoch, coalesce(t.state = 'active', false) as person_tenant_active, h.*
          from trusted_issuers e
          left join linked_subjects l on l.issuer_id = e.id and l.account_id = e.account_id
            and l.project_id = e.project_id and l.subject = $3
          left join holders h on h.identity_id = l.identity_id and h.account_id = e.account_id
            and h.project_id = e.project_id
+         left join users u on u.id = l.person_id and u.account_id = e.account_id and u.project_id = e.project_id
+         left join tenants t on t.account_id = e.account_id and t.project_id = e.project_id
          where e.issuer = $1 and e.audience = any($2)",
     )
     .bind(issuer)
@@ -144,7 +149,7 @@ pub async fn delete(cx: &mut Cx, id: Uuid) -> sqlx::Result<()> {
 pub async fn identities(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar(
         "select distinct identity_id from linked_subjects
-         where account_id = $1 and project_id = $2 and issuer_id = $3",
+         where account_id = $1 and project_id = $2 and issuer_id = $3 and identity_id is not null",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
@@ -155,7 +160,8 @@ pub async fn identities(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<Vec<Uuid>>
 
 pub async fn subjects(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<Vec<LinkedSubject>> {
     sqlx::query_as(
-        "select * from linked_subjects where account_id = $1 and project_id = $2 and issuer_id = $3
+        "select id, issuer_id, subject, identity_id, person_id as user_id, created_by, created_at, epoch
+         from linked_subjects where account_id = $1 and project_id = $2 and issuer_id = $3
          order by created_at desc, id desc",
     )
     .bind(&cx.tenant.account_id)
@@ -168,8 +174,9 @@ pub async fn subjects(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<Vec<LinkedSu
 /// Whether the row was new: false when the issuer's subject is linked already.
 pub async fn insert_subject(cx: &mut Cx, linked: &LinkedSubject) -> sqlx::Result<bool> {
     let done = sqlx::query(
-        "insert into linked_subjects (id, account_id, project_id, issuer_id, subject, identity_id, created_by, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into linked_subjects (id, account_id, project_id, issuer_id, subject, identity_id, person_id, created_by,
+             created_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict do nothing",
     )
     .bind(linked.id)
@@ -178,6 +185,7 @@ pub async fn insert_subject(cx: &mut Cx, linked: &LinkedSubject) -> sqlx::Result
     .bind(linked.issuer_id)
     .bind(&linked.subject)
     .bind(linked.identity_id)
+    .bind(linked.user_id)
     .bind(&linked.created_by)
     .bind(linked.created_at)
     .execute(&mut *cx.tx)
@@ -188,7 +196,7 @@ pub async fn insert_subject(cx: &mut Cx, linked: &LinkedSubject) -> sqlx::Result
 pub async fn delete_subject(cx: &mut Cx, issuer_id: Uuid, id: Uuid) -> sqlx::Result<Option<LinkedSubject>> {
     sqlx::query_as(
         "delete from linked_subjects where account_id = $1 and project_id = $2 and issuer_id = $3 and id = $4
-         returning *",
+         returning id, issuer_id, subject, identity_id, person_id as user_id, created_by, created_at, epoch",
     )
     .bind(&cx.tenant.account_id)
     .bind(&cx.tenant.project_id)
@@ -196,4 +204,28 @@ pub async fn delete_subject(cx: &mut Cx, issuer_id: Uuid, id: Uuid) -> sqlx::Res
     .bind(id)
     .fetch_optional(&mut *cx.tx)
     .await
+}
+
+/// The links of an issuer, each with its epoch.
+pub async fn links(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<Vec<(Uuid, i32)>> {
+    sqlx::query_as(
+        "select id, epoch from linked_subjects where account_id = $1 and project_id = $2 and issuer_id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(issuer_id)
+    .fetch_all(&mut *cx.tx)
+    .await
+}
+
+pub async fn end_epochs(cx: &mut Cx, issuer_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query(
+        "update linked_subjects set epoch = epoch + 1 where account_id = $1 and project_id = $2 and issuer_id = $3",
+    )
+    .bind(&cx.tenant.account_id)
+    .bind(&cx.tenant.project_id)
+    .bind(issuer_id)
+    .execute(&mut *cx.tx)
+    .await?;
+    Ok(())
 }

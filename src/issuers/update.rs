@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::types::TrustedIssuer;
-use super::{lock, rules, store};
+use super::{lock, rules, store, subjects};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
@@ -85,22 +85,29 @@ impl IssuerPatch {
     }
 }
 
-/// Changes an issuer. What comes of it is checked as a new one would be.
+/// Changes an issuer. What comes of it is checked as a new one would be. Where it is stopped, what its subjects obtained
+/// so far ends, and stays ended when it is trusted again.
 pub async fn update(app: &App, cx: &mut Cx, id: Uuid, patch: IssuerPatch) -> Result<TrustedIssuer> {
     let issuer = lock(cx, id).await?;
     let widens = patch.widens();
+    let stops = issuer.is_active && patch.is_active == Some(false);
     let mut issuer = rules::check(app, patch.onto(issuer))?;
     if widens {
         rules::check_reach(cx, &issuer, "path.id").await?;
+    }
+    if stops {
+        subjects::note_all(cx, id, "trusted_issuer_stopped").await?;
+        store::end_epochs(cx, id).await?;
     }
     issuer.updated_at = cx.now;
     store::save(cx, &issuer).await?;
     Ok(issuer)
 }
 
-/// Forgets an issuer with the links of its subjects. What its tokens obtained lives out its short life.
+/// Forgets an issuer with the links of its subjects, which ends what they obtained.
 pub async fn delete(cx: &mut Cx, id: Uuid) -> Result<TrustedIssuer> {
     let issuer = lock(cx, id).await?;
+    subjects::note_all(cx, id, "trusted_issuer_deleted").await?;
     store::delete(cx, id).await?;
     Ok(issuer)
 }

@@ -114,6 +114,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_p384_signs_with_es384_and_is_a_point_of_that_curve() {
+        // RFC 7515 has no example; the generator of the curve (FIPS 186-4 D.1.2.4) is a public key too.
+        let x = "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3";
+        let y = "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f";
+        let key = json!({ "kty": "EC", "crv": "P-384", "x": x, "y": y });
+        assert_eq!(set(std::slice::from_ref(&key)).unwrap(), Some(json!({ "keys": [key] })));
+        set(&[with(key.clone(), "alg", json!("ES384"))]).unwrap();
+        for bad in [
+            with(key.clone(), "alg", json!("ES256")),
+            with(key.clone(), "alg", json!("ES512")),
+            with(key.clone(), "crv", json!("P-256")),
+            with(key.clone(), "crv", json!("P-521")),
+            with(key.clone(), "y", json!(x)),
+            with(key.clone(), "x", json!(&x[..62])),
+            with(key.clone(), "y", json!(format!("AA{y}"))),
+            with(key.clone(), "d", json!(x)),
+            with(key, "y", Value::Null),
+        ] {
+            assert!(set(std::slice::from_ref(&bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn of_a_fetched_set_what_is_not_understood_is_left_out() {
         let other = json!({ "kty": "EC", "crv": "P-521", "x": X, "y": X });
         let fetched =

@@ -54,7 +54,7 @@ impl Authenticated {
             return false;
         }
         let holder = self.holding.as_ref().map(|holding| holding.holder.identity_id);
-        let owns = found.oauth_client_id == Some(self.client.id)
+        let owns = self.client.row().is_some_and(|row| found.oauth_client_id == Some(row))
             || (self.proven && found.identity_id.is_some() && found.identity_id == holder);
         let named = |audience: &String| {
             audience == issuer
@@ -66,7 +66,7 @@ impl Authenticated {
 
     /// Whether a refresh family was begun for this client. A `client_id` that was taken again is another client's.
     pub fn owns(&self, family: &Family) -> bool {
-        family.oauth_client_id == Some(self.client.id) && family.client_id == self.client.client_id
+        family.oauth_client_id == self.client.row() && family.client_id == self.client.client_id
     }
 }
 
@@ -78,6 +78,8 @@ enum Presented {
     Assertion(String),
     /// An id alone.
     Id(String),
+    /// The same after an authorization, to which a client may come that only a document describes.
+    AuthorizedId(String),
 }
 
 /// Who asks, if the request names a client. Whatever is presented must be good.
@@ -93,7 +95,7 @@ pub async fn authenticate(
     outcome.map(Some).map_err(|error| OauthError::told(error, headers))
 }
 
-/// The client of this name, where that alone is enough: a public one.
+/// The client to which something was issued, where its name alone is enough: a public one.
 pub async fn by_name(
     app: &App,
     client_id: String,
@@ -101,7 +103,7 @@ pub async fn by_name(
     from: &Origin,
     now: Time,
 ) -> Result<Authenticated> {
-    admit(app, Presented::Id(client_id), params, from, now).await
+    admit(app, Presented::AuthorizedId(client_id), params, from, now).await
 }
 
 /// Checks what is presented, and counts what is wrong.
@@ -134,15 +136,13 @@ pub async fn authenticate_for(
         return Ok(None);
     }
     let of_authorization = [clients::AUTHORIZATION_CODE, clients::REFRESH_TOKEN].contains(&grant_type);
-    let url = params.get("client_id").filter(|id| of_authorization && clients::is_url(id));
+    let url = params.get("client_id").filter(|id| of_authorization && clients::may_be_described(app, id));
     let others = ["client_secret", "client_assertion"].iter().any(|name| params.get(name).is_some());
     let Some(url) = url.filter(|_| !others && !headers.contains_key(header::AUTHORIZATION)) else {
         return authenticate(app, headers, params, from, now).await;
     };
-    let found = clients::for_authorization(app, url, now).await?;
-    let usable = found.filter(|found| found.client.is_public() && found.client.is_active);
-    let Evidence { client, holding } = usable.ok_or_else(unknown)?;
-    Ok(Some(Authenticated { client, holding, proven: false, artefact: None }))
+    let outcome = by_name(app, url.to_owned(), params, from, now).await;
+    outcome.map(Some).map_err(|error| OauthError::told(error, headers))
 }
 
 /// Whether the one thing presented is the token of a workload.
@@ -150,7 +150,8 @@ fn presents_workload(app: &App, headers: &HeaderMap, params: &Params) -> Result<
     match presented(basic(headers)?, params)? {
         Some(Presented::Assertion(text)) if params.get("client_id").is_none() => {
             let assertion = Assertion::parse(&text, app.config.limits.token_bytes);
-            Ok(assertion.is_ok_and(|assertion| issuers::is_foreign(app, &assertion)))
+            let issuer = |assertion: Assertion<'_>| assertion.unverified().iss.clone().unwrap_or_default();
+            Ok(assertion.is_ok_and(|assertion| issuers::is_foreign(app, &issuer(assertion))))
         }
         _ => Ok(false),
     }
@@ -231,14 +232,14 @@ async fn check(app: &App, presented: Presented, params: &Params, now: Time) -> R
             let artefact = verify(app, &assertion, &found, now).await?;
             (true, Some(artefact), found)
         }
-        Presented::Id(id) => {
-            let found = find(app, &id).await?;
-            if !found.client.is_public() {
-                return Err(unknown());
-            }
-            (false, None, found)
+        Presented::Id(id) => (false, None, find(app, &id).await?),
+        Presented::AuthorizedId(id) => {
+            (false, None, clients::for_authorization(app, &id, now).await?.ok_or_else(unknown)?)
         }
     };
+    if !proven && !client.is_public() {
+        return Err(unknown());
+    }
     if !client.is_active || !client.tenant_active {
         return Err(unknown());
     }

@@ -1,4 +1,5 @@
-//! DPoP at the token endpoint (RFC 9449 section 5): what a proof binds, and who must send one.
+//! DPoP at the token endpoint (RFC 9449 section 5) and for pushed requests (section 10.1): what a proof binds, and who must
+//! send one.
 
 use axum::http::request::Parts;
 
@@ -13,15 +14,21 @@ use crate::tokens::Grant;
 /// The proof of a token request, if it carries one. It is used up with the token that it binds, so a request that is
 /// refused leaves it unused.
 pub fn proof(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time) -> Result<Option<Proof>> {
-    let proof = possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?;
-    let Some(known) = client else { return Ok(proof) };
+    let proof = offered(app, parts, client, now)?;
     // RFC 9449 section 5.2.
-    if known.client.dpop.dpop_bound_access_tokens && proof.is_none() {
+    if client.is_some_and(|known| known.client.dpop.dpop_bound_access_tokens) && proof.is_none() {
         let why =
             "the client is registered for tokens that are bound to a key; send a proof in the header DPoP";
         return Err(refuse(Kind::InvalidDpopProof, why));
     }
-    if known.client.dpop.dpop_nonce_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
+    Ok(proof)
+}
+
+/// The proof of a request, if it carries one: with a nonce, where its client is registered for these.
+pub fn offered(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time) -> Result<Option<Proof>> {
+    let proof = possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?;
+    let is_required = client.is_some_and(|known| known.client.dpop.dpop_nonce_required);
+    if is_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
         let why =
             "the client is registered for proofs with a nonce; repeat the one of this answer's DPoP-Nonce";
         return Err(refuse(Kind::UseDpopNonce, why));

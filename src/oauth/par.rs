@@ -9,18 +9,22 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::authorize::{PARAMETERS, check_pushed};
-use super::client_auth::{authenticate, unknown, used_before};
+use super::client_auth::{Authenticated, authenticate, unknown, used_before};
+use super::dpop;
 use super::error::OauthError;
 use super::params::Params;
 use super::requests::{AuthorizationRequest, PushedRequest};
-use crate::access::origin;
+use crate::access::{origin, possession};
 use crate::audit::{self, Event};
 use crate::authorizations::{self, LIFETIME};
 use crate::kit::app::App;
+use crate::kit::clock::Time;
 use crate::kit::cx::{Authority, Caller, Cx};
+use crate::kit::dpop::Proof;
 use crate::kit::error::{Error, Kind, Result, refuse};
+use crate::kit::http::trace::FreshNonce;
 use crate::kit::ids;
-use crate::tokens::ledger::{self, Outcome};
+use crate::tokens::ledger::{self, Artefact, Outcome};
 
 /// The most bytes of parameters that are kept.
 const KEPT: usize = 32 * 1024;
@@ -46,10 +50,16 @@ pub async fn push(State(app): State<Arc<App>>, parts: Parts, params: Params) -> 
         authority: Authority::Scopes(Vec::new()),
     };
     let tenant = known.client.tenant.clone();
-    let checked = check_pushed(&app, &params).await;
+    let checked = check(&app, &parts, &known, params, now).await;
+    let rotates_nonce =
+        checked.as_ref().is_ok_and(|(_, proof)| proof.as_ref().is_some_and(|proof| proof.nonce.is_some()));
     let mut cx = Cx { tx: app.begin().await?, tenant, now, caller, origin: from };
     let pushed = match checked {
-        Ok(()) => keep(&app, &mut cx, &params, known.artefact.as_ref()).await,
+        Ok((params, proof)) => {
+            let proof = proof.as_ref().map(possession::artefact);
+            let artefacts: Vec<_> = known.artefact.iter().cloned().chain(proof).collect();
+            keep(&app, &mut cx, &params, &artefacts).await
+        }
         Err(error) => Err(error),
     };
     let event = Event::new("authorization.pushed", "client", known.client.id);
@@ -61,19 +71,37 @@ pub async fn push(State(app): State<Arc<App>>, parts: Parts, params: Params) -> 
     }
     cx.tx.commit().await.map_err(Error::from)?;
     let answer = json!({ "request_uri": pushed.map_err(told)?, "expires_in": LIFETIME.whole_seconds() });
-    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], axum::Json(answer)).into_response())
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    let mut response = (StatusCode::CREATED, no_store, axum::Json(answer)).into_response();
+    if rotates_nonce {
+        response.extensions_mut().insert(FreshNonce);
+    }
+    Ok(response)
 }
 
-async fn keep(
+/// The request as it will be answered, with the proof that it carries. A proof says what `dpop_jkt` says (RFC 9449 section
+/// 10.1).
+async fn check(
     app: &App,
-    cx: &mut Cx,
-    params: &Params,
-    assertion: Option<&ledger::Artefact>,
-) -> Result<String> {
-    if let Some(artefact) = assertion {
-        let used = ledger::use_up(&mut cx.tx, &[(ids::new(cx.now)?, std::slice::from_ref(artefact))]).await?;
-        if used != [Outcome::Written] {
-            return Err(used_before(artefact.kind));
+    parts: &Parts,
+    known: &Authenticated,
+    params: Params,
+    now: Time,
+) -> Result<(Params, Option<Proof>)> {
+    let proof = dpop::offered(app, parts, Some(known), now)?;
+    let params = match &proof {
+        Some(proof) => params.naming_key(&proof.jkt)?,
+        None => params,
+    };
+    check_pushed(app, &params, now).await?;
+    Ok((params, proof))
+}
+
+async fn keep(app: &App, cx: &mut Cx, params: &Params, artefacts: &[Artefact]) -> Result<String> {
+    if !artefacts.is_empty() {
+        let used = ledger::use_up(&mut cx.tx, &[(ids::new(cx.now)?, artefacts)]).await?;
+        if let [Outcome::Used(kind)] = used[..] {
+            return Err(used_before(kind));
         }
     }
     let form = params.form(&PARAMETERS);

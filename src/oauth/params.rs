@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::OauthError;
 use crate::kit::app::App;
 use crate::kit::config::Limits;
-use crate::kit::error::{Kind, Result, refuse};
+use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::http::extract::{is_json, media_type, parse};
 use crate::kit::http::limits::read_body;
 
@@ -54,12 +54,22 @@ impl Params {
     }
 
     /// The same for a client that authenticated: it need not name itself again, but names nobody else.
-    pub fn naming(mut self, client_id: &str) -> Result<Self> {
-        if self.get("client_id").is_some_and(|named| named != client_id) {
-            let why = "client_id is not the client that authenticated";
-            return Err(refuse(Kind::InvalidRequest, why));
+    pub fn naming(self, client_id: &str) -> Result<Self> {
+        let other = || refuse(Kind::InvalidRequest, "client_id is not the client that authenticated");
+        self.saying("client_id", client_id, other)
+    }
+
+    /// The same for a key that was proved: it need not be named too, but no other one is.
+    pub fn naming_key(self, jkt: &str) -> Result<Self> {
+        let other = || refuse(Kind::InvalidDpopProof, "the DPoP proof is not by the key that dpop_jkt names");
+        self.saying("dpop_jkt", jkt, other)
+    }
+
+    fn saying(mut self, name: &str, value: &str, other: impl FnOnce() -> Error) -> Result<Self> {
+        if self.get(name).is_some_and(|said| said != value) {
+            return Err(other());
         }
-        self.0.insert("client_id".to_owned(), vec![client_id.to_owned()]);
+        self.0.insert(name.to_owned(), vec![value.to_owned()]);
         Ok(self)
     }
 
@@ -86,7 +96,7 @@ impl Params {
     /// or a flag in the place of a string must not pass as absent.
     fn from_json(text: &[u8], limits: &Limits) -> Result<Self> {
         let body: Map<String, Value> = parse(text, limits).map_err(|error| match error {
-            crate::kit::error::Error::Refused(refused) if refused.kind == Kind::Invalid => {
+            Error::Refused(refused) if refused.kind == Kind::Invalid => {
                 refuse(Kind::InvalidRequest, "the body is not a JSON object")
             }
             other => other,
@@ -199,7 +209,7 @@ fn strings(values: Vec<Value>, limits: &Limits) -> Result<Vec<String>> {
     values.into_iter().map(text).collect()
 }
 
-fn not_text() -> crate::kit::error::Error {
+fn not_text() -> Error {
     refuse(Kind::InvalidRequest, "the body is not UTF-8 text or holds the NUL character")
 }
 

@@ -149,8 +149,14 @@ async fn redeem(name: &'static str, request: &Request<'_>) -> Result<(Grant, Pri
     if let Some(known) = request.client
         && !known.client.grant_types.iter().any(|grant| grant == name)
     {
-        let why = "the client is not registered for this grant type";
-        return Err(client_credentials::principal(known).denied(refuse(Kind::UnauthorizedClient, why)));
+        let refused = refuse(Kind::UnauthorizedClient, "the client is not registered for this grant type");
+        // One that a document describes has no tenant whose log could tell of it.
+        let has_log = !known.client.is_described();
+        return Err(if has_log {
+            client_credentials::principal(known).denied(refused)
+        } else {
+            refused.into()
+        });
     }
     match name {
         api_key::NAME => api_key::redeem(request).await,

@@ -68,6 +68,10 @@ pub struct Kept {
     pub client_id: String,
     /// The client's epoch.
     pub client_epoch: i32,
+    /// The linked subject it rests on.
+    pub linked_subject_id: Option<Uuid>,
+    /// The epoch of that.
+    pub linked_subject_epoch: i32,
     /// Whether it was delegated.
     pub delegated: bool,
     /// Whether it speaks in a person's name.
@@ -245,6 +249,7 @@ pub async fn rotate(app: &App, cx: &mut Cx, jti: Uuid) -> Result<(Grant, Issued)
         not_after: kept.basis.key_expires_at,
         api_key_id: kept.api_key_id,
         client: kept.oauth_client_id.map(stamp),
+        linked_subject: kept.linked_subject_id.map(|id| (id, kept.linked_subject_epoch)),
         jkt: kept.jkt,
         profile: Profile::of(&kept.token_profile).unwrap_or(root.profile),
         user_id: kept.user_id,

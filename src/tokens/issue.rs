@@ -57,20 +57,22 @@ pub struct Grant {
     pub user_id: String,
     /// Who alone may act for its subject (RFC 8693 section 4.4).
     pub may_act: Option<Value>,
-    /// Who outside vouched for the holder.
+    /// Who outside vouched for the holder or the person.
     pub outside: Option<Outside>,
+    /// The linked subject of a trusted issuer that it rests on, and the epoch of that.
+    pub linked_subject: Option<(Uuid, i32)>,
     /// What is used up by it.
     pub artefacts: Vec<Artefact>,
     /// The refresh token that is to go out beside it.
     pub refresh: Option<Refresh>,
 }
 
-/// By whose word a workload obtained its token, for the audit log.
+/// By whose word a token was obtained, for the audit log.
 #[derive(Clone, Debug)]
 pub struct Outside {
     /// The trusted issuer.
     pub issuer_id: Uuid,
-    /// The workload's `sub` there.
+    /// The `sub` there.
     pub subject: String,
 }
 
@@ -131,6 +133,7 @@ impl Grant {
             user_id: String::new(),
             may_act: None,
             outside: None,
+            linked_subject: None,
             artefacts: Vec::new(),
             refresh: None,
         }
@@ -173,6 +176,7 @@ pub fn issue(app: &App, grant: &Grant, now: Time) -> Result<Issued> {
         person: grant.person.as_ref().map(|person| (person.id, person.epoch)),
         family_id: refresh.as_ref().map(|made| made.family_id),
         consent_id: grant.consent_id,
+        linked_subject: grant.linked_subject,
         jkt: grant.jkt.clone(),
         parent_jti: grant.parent.as_ref().map(|parent| parent.jti),
         ancestors: grant.parent.as_ref().map(Parent::lineage).unwrap_or_default(),

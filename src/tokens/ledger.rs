@@ -23,7 +23,6 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
     let mut tx = db.begin().await?;
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
-    give_back(&mut tx, &wanted, &outcomes).await?;
     insert(&mut tx, records, &outcomes).await?;
     let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
     end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
@@ -73,10 +72,12 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
         let lost = list.iter().find(|artefact| !is_first(*user, artefact));
         lost.map_or(Outcome::Written, |artefact| Outcome::Used(artefact.kind))
     };
-    Ok(wanted.iter().map(outcome).collect())
+    let outcomes: Vec<Outcome> = wanted.iter().map(outcome).collect();
+    give_back(db, wanted, &outcomes).await?;
+    Ok(outcomes)
 }
 
-/// Gives back what a refused record was the first to use: a request that is told no for one artefact must not cost
+/// Gives back what a refused user was the first to use: a request that is told no for one artefact must not cost
 /// another one, as a replayed proof the refresh token beside it.
 async fn give_back(
     db: &mut PgConnection,
@@ -156,21 +157,24 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
              insert into credentials (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch,
                  api_key_id, oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id,
                  delegation_depth, delegated_by, token_profile, grant_type, subject, user_id, scopes, audience,
-                 issued_at, expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id)
+                 issued_at, expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id,
+                 linked_subject_id, linked_subject_epoch)
              select c.jti, c.account_id, c.project_id, c.token_sha256, c.kid, c.identity_id, c.agent_epoch,
                  c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch, c.parent_jti, c.ancestors::uuid[],
                  c.mission_id, c.delegation_depth, c.delegated_by, c.token_profile, c.grant_type, c.subject, c.user_id,
                  string_to_array(c.scopes, ' '), string_to_array(c.audience, ' '), c.issued_at, c.expires_at,
-                 c.principal, c.actors, c.person_id, c.person_epoch, c.family_id, c.jkt, c.consent_id
+                 c.principal, c.actors, c.person_id, c.person_epoch, c.family_id, c.jkt, c.consent_id,
+                 c.linked_subject_id, c.linked_subject_epoch
              from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::uuid[], $7::integer[],
                  $8::uuid[], $9::uuid[], $10::text[], $11::integer[], $12::uuid[], $13::text[], $14::uuid[],
                  $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
                  $22::text[], $23::timestamptz[], $24::timestamptz[], $25::jsonb[], $26::jsonb[], $27::uuid[],
-                 $28::integer[], $29::uuid[], $30::text[], $31::uuid[])
+                 $28::integer[], $29::uuid[], $30::text[], $31::uuid[], $32::uuid[], $33::integer[])
                  as c (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch, api_key_id,
                      oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id, delegation_depth,
                      delegated_by, token_profile, grant_type, subject, user_id, scopes, audience, issued_at,
-                     expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id)
+                     expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id,
+                     linked_subject_id, linked_subject_epoch)
              on conflict do nothing
          )
          insert into audit_events (id, account_id, project_id, occurred_at, actor_type, actor_id, action,
@@ -178,8 +182,8 @@ async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome])
          select e.id, e.account_id, e.project_id, e.occurred_at, e.actor_type, e.actor_id, e.action, e.target_type,
              e.target_id, case when e.reason is null then 'success' else 'refused' end, coalesce(e.reason, ''),
              e.address, e.request_id, e.metadata
-         from unnest($32::uuid[], $33::text[], $34::text[], $35::timestamptz[], $36::text[], $37::text[], $38::text[],
-             $39::text[], $40::text[], $41::text[], $42::text[], $43::text[], $44::jsonb[])
+         from unnest($34::uuid[], $35::text[], $36::text[], $37::timestamptz[], $38::text[], $39::text[], $40::text[],
+             $41::text[], $42::text[], $43::text[], $44::text[], $45::text[], $46::jsonb[])
              as e (id, account_id, project_id, occurred_at, actor_type, actor_id, action, target_type, target_id,
                  reason, address, request_id, metadata)
          on conflict do nothing",
@@ -221,7 +225,7 @@ fn bind_credentials<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
         .bind(each(rows, |row| row.delegated_by.clone()))
 }
 
-/// What a credential says: `$17` to `$31`.
+/// What a credential says: `$17` to `$33`.
 fn bind_facts<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
     query
         .bind(each(rows, |row| row.profile.as_str()))
@@ -239,6 +243,8 @@ fn bind_facts<'q>(query: Query<'q>, rows: &[&Credential]) -> Query<'q> {
         .bind(each(rows, |row| row.family_id))
         .bind(each(rows, |row| row.jkt.clone()))
         .bind(each(rows, |row| row.consent_id))
+        .bind(each(rows, |row| row.linked_subject.map(|(id, _)| id)))
+        .bind(each(rows, |row| row.linked_subject.map_or(0, |(_, epoch)| epoch)))
 }
 
 fn bind_entries<'q>(query: Query<'q>, rows: &[&Entry]) -> Query<'q> {

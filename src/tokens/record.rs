@@ -36,6 +36,8 @@ pub struct Credential {
     pub family_id: Option<Uuid>,
     /// The consent it rests on.
     pub consent_id: Option<Uuid>,
+    /// The linked subject of a trusted issuer that it rests on, and the epoch of that.
+    pub linked_subject: Option<(Uuid, i32)>,
     /// The thumbprint of the key it is bound to (RFC 9449 section 6.1).
     pub jkt: Option<String>,
     /// The credential it comes from.

@@ -29,6 +29,8 @@ pub enum Anchor {
     Family(Uuid),
     /// What rests on a person's consent.
     Consent(Uuid),
+    /// What a linked subject of a trusted issuer obtained in the epoch that ended.
+    LinkedSubject(Uuid, i32),
 }
 
 impl Anchor {
@@ -42,6 +44,7 @@ impl Anchor {
             Self::Person(id, epoch) => ("person", id, Some(epoch)),
             Self::Family(id) => ("family", id, None),
             Self::Consent(id) => ("consent", id, None),
+            Self::LinkedSubject(id, epoch) => ("linked_subject", id, Some(epoch)),
         }
     }
 }
@@ -77,6 +80,7 @@ impl Revocation {
             ("person", Some(epoch)) => Some(Anchor::Person(self.anchor_id, epoch)),
             ("family", None) => Some(Anchor::Family(self.anchor_id)),
             ("consent", None) => Some(Anchor::Consent(self.anchor_id)),
+            ("linked_subject", Some(epoch)) => Some(Anchor::LinkedSubject(self.anchor_id, epoch)),
             _ => None,
         }
     }

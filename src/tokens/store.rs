@@ -34,7 +34,7 @@ pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Foun
 pub async fn kept(cx: &mut Cx, jti: Uuid) -> sqlx::Result<Option<Kept>> {
     sqlx::query_as(
         "select c.identity_id, c.agent_epoch, c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch,
-             c.parent_jti is not null as delegated,
+             c.linked_subject_id, c.linked_subject_epoch, c.parent_jti is not null as delegated,
              c.person_id is not null as of_person, c.grant_type, c.scopes, c.audience, c.token_profile, c.user_id, c.jkt,
              extract(epoch from c.expires_at - c.issued_at)::bigint as ttl_seconds,
              c.revocation = '' and c.active_until > $4 as active,

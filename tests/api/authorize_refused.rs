@@ -1,12 +1,15 @@
 //! What the authorization endpoint refuses, and whom it tells: RFC 9700 section 4.1 and the checklist of single faults.
 
+use chancery::kit::config::Config;
 use serde_json::json;
 
 use crate::people::{Ask, CALLBACK};
 use crate::server::{Answer, ISSUER, Server};
 
 async fn stage() -> (Server, String) {
-    let server = Server::new().await;
+    let elsewhere =
+        |config: &mut Config| "app.example".clone_into(&mut config.clients.metadata_document_hosts);
+    let server = Server::with(elsewhere).await;
     server
         .program_of_people("diary", json!({ "redirect_uris": [CALLBACK, "http://127.0.0.1:3000/cb"] }))
         .await;

@@ -16,7 +16,7 @@ pub struct Platform {
 /// The token of a workload, as its platform's shape has it.
 pub const GITHUB: &str = "https://token.actions.githubusercontent.com";
 pub const SUBJECT: &str = "repo:acme/shop:ref:refs/heads/main";
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 impl Platform {
     pub fn new(issuer: &str) -> Self {

@@ -3,9 +3,11 @@
 use serde_json::json;
 use time::Duration;
 
-use crate::people::Ask;
+use crate::dpop::TOKEN;
+use crate::people::{Ask, redemption};
 use crate::server::{Answer, Server};
-use crate::tools::assert_error;
+use crate::signer::Signer;
+use crate::tools::{assert_error, claims};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -18,6 +20,24 @@ async fn stage() -> (Server, String) {
 
 async fn push(server: &Server, ask: &Ask) -> Answer {
     server.post("/oauth2/par").raw(FORM, ask.query()).send().await
+}
+
+const PAR: &str = "/oauth2/par";
+
+async fn push_with(server: &Server, ask: &Ask, proof: &str) -> Answer {
+    server.post(PAR).raw(FORM, ask.query()).with("DPoP", proof).send().await
+}
+
+/// A code for a pushed request, for which the person says yes.
+async fn answered(server: &Server, pushed: Answer, cookie: &str) -> String {
+    let uri = pushed.expect(201).text_of("request_uri").to_owned();
+    server.code(&named("diary", &uri), cookie).await
+}
+
+async fn redeem_by(server: &Server, code: &str, key: &Signer) -> Answer {
+    let form = redemption("diary", code, &[]);
+    let form: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    server.post(TOKEN).form(&form).with("DPoP", &server.proof(key)).send().await
 }
 
 fn named(client_id: &str, uri: &str) -> Ask {
@@ -126,4 +146,90 @@ async fn what_could_not_be_answered_is_refused_at_once() {
     let long = "x".repeat(4097);
     assert_error(&push(&server, &ask.with("state", &long)).await, 400, "invalid_request");
     assert_eq!(server.count("select count(*) from pushed_requests").await, 0);
+}
+
+/// RFC 9449 section 10.1: a proof at this endpoint binds the code as `dpop_jkt` does, and both name one key.
+#[tokio::test]
+async fn rfc9449_s10_1_a_proof_of_a_pushed_request_binds_its_code() {
+    let (server, cookie) = stage().await;
+    let (key, other) = (Signer::new(), Signer::new());
+    let proof = || key.proof("POST", PAR, server.app.clock.now());
+    let ask = Ask::of("diary");
+    for asked in [ask.clone(), ask.clone().with("dpop_jkt", &key.jkt())] {
+        let code = answered(&server, push_with(&server, &asked, &proof()).await, &cookie).await;
+        assert_error(&server.redeem("diary", &code, &[]).await, 400, "invalid_dpop_proof");
+        assert_error(&redeem_by(&server, &code, &other).await, 400, "invalid_dpop_proof");
+        let token = redeem_by(&server, &code, &key).await.token();
+        assert_eq!(claims(&token)["cnf"]["jkt"], json!(key.jkt()));
+    }
+    let before = server.count("select count(*) from pushed_requests").await;
+    let mismatched = ask.clone().with("dpop_jkt", &other.jkt());
+    assert_error(&push_with(&server, &mismatched, &proof()).await, 400, "invalid_dpop_proof");
+    assert_eq!(server.count("select count(*) from pushed_requests").await, before);
+    // The parameter alone is no proof, but binds too.
+    let code = answered(&server, push(&server, &mismatched).await, &cookie).await;
+    assert_error(&redeem_by(&server, &code, &key).await, 400, "invalid_dpop_proof");
+    redeem_by(&server, &code, &other).await.expect(200);
+}
+
+/// RFC 9449 section 4.3: the proof is for this request, good, and works once on all servers.
+#[tokio::test]
+async fn rfc9449_s4_3_a_proof_of_a_pushed_request_is_checked_in_full() {
+    let (server, _) = stage().await;
+    let replica = server.replica().await;
+    let (key, other) = (Signer::new(), Signer::new());
+    let now = server.app.clock.now();
+    let ask = Ask::of("diary");
+    let forged = other.jws(&key.proof_header(), &crate::proof::proof_claims("POST", PAR, now));
+    for bad in [
+        key.proof("POST", TOKEN, now),
+        key.proof("GET", PAR, now),
+        key.proof("POST", PAR, now - Duration::seconds(66)),
+        key.proof("POST", PAR, now + Duration::seconds(6)),
+        key.proof_with("POST", PAR, now, &json!({ "jti": null })),
+        forged,
+        "x".to_owned(),
+    ] {
+        assert_error(&push_with(&server, &ask, &bad).await, 400, "invalid_dpop_proof");
+    }
+    let stale = key.proof_with("POST", PAR, now, &json!({ "nonce": "x" }));
+    assert_error(&push_with(&server, &ask, &stale).await, 400, "use_dpop_nonce");
+    assert_eq!(server.count("select count(*) from pushed_requests").await, 0);
+    // What is refused leaves the proof unused.
+    let proof = key.proof("POST", PAR, now);
+    assert_error(&push_with(&server, &ask.clone().with("scope", "ä"), &proof).await, 400, "invalid_scope");
+    push_with(&server, &ask, &proof).await.expect(201);
+    assert_error(&push_with(&replica, &ask, &proof).await, 400, "invalid_dpop_proof");
+    assert_eq!(server.count("select count(*) from pushed_requests").await, 1);
+}
+
+#[tokio::test]
+async fn rfc9449_s8_a_client_that_wants_nonces_repeats_one_here_too() {
+    let (server, _) = stage().await;
+    server.program_of_people("careful", json!({ "dpop_nonce_required": true })).await;
+    let (key, ask) = (Signer::new(), Ask::of("careful"));
+    let proof = |changes| key.proof_with("POST", PAR, server.app.clock.now(), &changes);
+    let asked = push_with(&server, &ask, &proof(json!({}))).await;
+    assert_error(&asked, 400, "use_dpop_nonce");
+    let nonce = asked.header("dpop-nonce").to_owned();
+    let pushed = push_with(&server, &ask, &proof(json!({ "nonce": nonce }))).await.expect(201);
+    assert_eq!(pushed.header("dpop-nonce"), nonce);
+}
+
+/// A replayed proof costs the client's assertion nothing.
+#[tokio::test]
+async fn a_replayed_proof_leaves_the_assertion_beside_it_unused() {
+    let (server, _) = stage().await;
+    let (key, signer) = (Signer::new(), Signer::new());
+    let more = json!({ "confidential": true, "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": { "keys": [signer.jwk()] } });
+    server.program_of_people("site", more).await;
+    let assertion = signer.assertion("site", server.app.clock.now());
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let ask = Ask::of("site").with("client_assertion_type", kind).with("client_assertion", &assertion);
+    let proof = key.proof("POST", PAR, server.app.clock.now());
+    push_with(&server, &Ask::of("diary"), &proof).await.expect(201);
+    assert_error(&push_with(&server, &ask, &proof).await, 400, "invalid_dpop_proof");
+    push(&server, &ask).await.expect(201);
+    assert_error(&push(&server, &ask).await, 401, "invalid_client");
 }

@@ -265,7 +265,7 @@ impl Default for Clients {
     fn default() -> Self {
         Self {
             secret_overlap_seconds: 3600,
-            metadata_documents: false,
+            metadata_documents: true,
             metadata_document_hosts: String::new(),
         }
     }

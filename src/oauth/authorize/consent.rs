@@ -68,7 +68,7 @@ async fn deny(visit: &Visit<'_>, ready: &Ready) -> Result<Response> {
     let mut cx = visit.begin(&ready.session).await?;
     use_up(&mut cx, ready.artefact.as_ref()).await?;
     let facts = json!({ "client_id": ready.decided.client_id, "scope": ready.decided.scopes.joined() });
-    let event = Event::new("consent.denied", "client", ready.target.evidence.client.id).with(facts);
+    let event = Event::new("consent.denied", "client", ready.target.logged_as()).with(facts);
     audit::record(&mut cx, event).await?;
     cx.tx.commit().await?;
     if !ready.target.takes_errors {

@@ -20,6 +20,7 @@ use super::requests::AuthorizationRequest;
 use crate::access::origin;
 use crate::audit::{self, Event};
 use crate::authorizations::{self, Decided};
+use crate::clients;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
@@ -138,14 +139,18 @@ impl<'a> Visit<'a> {
     /// redirect URI are good (RFC 9700 section 4.1).
     async fn ready(&self, params: &Params) -> Result<Step> {
         let asked = Asked::read(self.app, params, self.now).await?;
-        let target = request::target(self.app, &asked).await?;
+        let session = users::session(self.app, self.cookie(), self.now).await?;
+        // A stranger does not make this server fetch a client's document.
+        let is_described = |client_id: &str| clients::may_be_described(self.app, client_id);
+        if session.is_none() && asked.params.get("client_id").is_some_and(is_described) {
+            return Ok(Step::Done(page::come_by_link(self.parts)));
+        }
+        let target = request::target(self.app, &asked, self.now).await?;
         let wanted = match request::wanted(self.app, &asked.params, &target) {
             Ok(wanted) => wanted,
             Err(error) => return Ok(Step::Done(self.tell(&target, error)?)),
         };
-        let session = users::session(self.app, self.cookie(), self.now).await?;
-        let Some(session) = session.filter(|session| session.person.tenant == target.evidence.client.tenant)
-        else {
+        let Some(session) = session.filter(|session| target.is_for(&session.person)) else {
             return Ok(Step::Done(page::come_by_link(self.parts)));
         };
         let decided = match request::decide(&target, wanted) {

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::Ready;
 use super::consent::csrf;
+use crate::clients::Client;
 use crate::kit::app::App;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::http::html::{self, escape};
@@ -21,11 +22,10 @@ pub fn consent(app: &App, cookie: &str, ready: &Ready) -> Result<Response> {
     let you = [&person.name, &person.email, &person.user_id].into_iter().find(|text| !text.is_empty());
     let title = format!("Let {} act in your name?", client.name);
     let mut body = format!(
-        "<p>You are <strong>{}</strong>. <strong>{}</strong> asks to act in your name. It is registered here as \
-         <code>{}</code>.</p>\n",
+        "<p>You are <strong>{}</strong>. <strong>{}</strong> asks to act in your name. {}</p>\n",
         escape(you.map_or("", String::as_str)),
         escape(&client.name),
-        escape(&client.client_id)
+        known_by(client)
     );
     body.push_str("<h2>What it would be allowed to do</h2>\n");
     if decided.scopes.is_empty() {
@@ -42,16 +42,40 @@ pub fn consent(app: &App, cookie: &str, ready: &Ready) -> Result<Response> {
     let (place, source) = place(&decided.redirect_uri);
     write!(
         body,
-        "<p>Your answer goes to <strong>{}</strong>. You can take it back at any time: ask your administrator.</p>\n\
+        "<p>Your answer goes to <strong>{}</strong>.{} You can take it back at any time: ask your administrator.</p>\n\
          <form method=\"post\" action=\"/oauth2/consent\" aria-label=\"Your answer\">\n\
          <input type=\"hidden\" name=\"request\" value=\"{}\">\n<input type=\"hidden\" name=\"csrf\" value=\"{}\">\n\
          <button type=\"submit\" name=\"decision\" value=\"allow\">Allow</button>\n\
          <button type=\"submit\" name=\"decision\" value=\"deny\">Deny</button>\n</form>\n",
         escape(&place),
+        warning(client, &decided.redirect_uri),
         escape(&ready.form),
         escape(&csrf(app, cookie, &ready.form)?)
     )?;
     Ok(html::page(StatusCode::OK, &title, &body, &source))
+}
+
+/// Who says that the client is who it says: whoever registered it here, or only the host of its document.
+fn known_by(client: &Client) -> String {
+    let client_id = escape(&client.client_id);
+    if !client.is_described() {
+        return format!("It is registered here as <code>{client_id}</code>.");
+    }
+    let host = Url::parse(&client.client_id).ok().and_then(|url| url.host_str().map(str::to_owned));
+    format!(
+        "Nobody registered it here. All that is known of it is what <strong>{}</strong> says at <code>{client_id}</code>.",
+        escape(&host.unwrap_or_default())
+    )
+}
+
+/// A name that everybody may use, at a place where every program may listen, is worth nothing.
+fn warning(client: &Client, redirect_uri: &str) -> &'static str {
+    let on_device = !redirect_uri.starts_with("https://");
+    if client.is_described() && on_device {
+        " Any program on this device can say that it is this one. Go on only if you started it just now."
+    } else {
+        ""
+    }
 }
 
 fn list<'a>(body: &mut String, items: impl Iterator<Item = &'a str>) {

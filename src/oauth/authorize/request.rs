@@ -101,24 +101,37 @@ impl Asked {
 }
 
 impl Target {
+    /// Whether this person may be asked: one of the client's tenant. A client that a document describes has none, so the
+    /// person brings it.
+    pub fn is_for(&self, person: &Person) -> bool {
+        let client = &self.evidence.client;
+        client.is_described() || client.tenant == person.tenant
+    }
+
     /// Whose consent it is: this person's for the client.
     pub fn between(&self, person: &Person) -> Between<'_> {
         let client = &self.evidence.client;
-        Between { person: person.id, oauth_client_id: Some(client.id), client_id: &client.client_id }
+        Between { person: person.id, oauth_client_id: client.row(), client_id: &client.client_id }
+    }
+
+    /// By which the audit log names the client: its row or, where it has none, its name.
+    pub fn logged_as(&self) -> String {
+        let client = &self.evidence.client;
+        client.row().map_or_else(|| client.client_id.clone(), |row| row.to_string())
     }
 
     /// What the audit log says of a refusal, once the person is known.
     pub fn refused(&self) -> Event {
-        let client = &self.evidence.client;
-        Event::new("code.refused", "client", client.id).with(json!({ "client_id": client.client_id }))
+        let facts = json!({ "client_id": self.evidence.client.client_id });
+        Event::new("code.refused", "client", self.logged_as()).with(facts)
     }
 }
 
 /// Client and redirect URI. Whatever is wrong here is never told by a redirect (RFC 6749 section 4.1.2.1).
-pub async fn target(app: &App, asked: &Asked) -> Result<Target> {
+pub async fn target(app: &App, asked: &Asked, now: Time) -> Result<Target> {
     let params = &asked.params;
     let client_id = params.required("client_id")?;
-    let evidence = clients::evidence(app, client_id).await?.ok_or_else(unknown)?;
+    let evidence = clients::for_authorization(app, client_id, now).await?.ok_or_else(unknown)?;
     if !evidence.client.is_active || !evidence.client.tenant_active {
         return Err(unknown());
     }
@@ -129,7 +142,8 @@ pub async fn target(app: &App, asked: &Asked) -> Result<Target> {
         return Err(refuse(Kind::InvalidRequest, why));
     }
     let state = params.get("state").map(str::to_owned);
-    Ok(Target { redirect_uri: redirect_uri.to_owned(), state, takes_errors: true, evidence })
+    let takes_errors = !evidence.client.is_described();
+    Ok(Target { redirect_uri: redirect_uri.to_owned(), state, takes_errors, evidence })
 }
 
 /// The rest of the request.
@@ -175,9 +189,9 @@ fn is_digest(text: &str) -> bool {
 pub fn decide(target: &Target, wanted: Wanted) -> Result<Decided> {
     let Evidence { client, holding } = &target.evidence;
     let beside = holding.as_ref().map(Holding::ceilings).into_iter().flatten();
-    let layers = [Some(Scopes::stored(client.scopes.clone()))].into_iter().chain(beside);
+    let layers = [client.ceiling()].into_iter().chain(beside);
     Ok(Decided {
-        oauth_client_id: Some(client.id),
+        oauth_client_id: client.row(),
         client_id: client.client_id.clone(),
         client_epoch: client.epoch,
         identity: holding.as_ref().map(|holding| (holding.holder.identity_id, holding.holder.epoch)),
@@ -190,8 +204,8 @@ pub fn decide(target: &Target, wanted: Wanted) -> Result<Decided> {
 }
 
 /// A request that is pushed is checked as it will be when it is answered (RFC 9126 section 2.1).
-pub async fn check_pushed(app: &App, params: &Params) -> Result<()> {
+pub async fn check_pushed(app: &App, params: &Params, now: Time) -> Result<()> {
     let asked = Asked { params: params.only(&PARAMETERS), artefact: None, form: String::new() };
-    let target = target(app, &asked).await?;
+    let target = target(app, &asked, now).await?;
     wanted(app, &asked.params, &target).map(drop)
 }

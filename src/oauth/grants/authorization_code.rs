@@ -4,12 +4,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Denial, Ends, Principal, Request, client_credentials};
+use super::{Denial, Ends, Principal, Request, check_some_left, client_credentials};
 use crate::access;
 use crate::access::scope::narrow_beside;
 use crate::agents::Holding;
 use crate::authorizations::{self, Code};
-use crate::clients::{AUTHORIZATION_CODE, REFRESH_TOKEN, redirect_same};
+use crate::clients::{AUTHORIZATION_CODE, REFRESH_TOKEN, redirect_matches, redirect_same};
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::{same, sha256};
 use crate::oauth::audience;
@@ -36,7 +36,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
         access::count_failure(app, from.address, now).await?;
         return Err(invalid().into());
     };
-    let principal = client_credentials::principal(known);
+    let principal = client_credentials::principal_in(known, &code.person.tenant);
     if code.is_used {
         let denial = principal.denied(used_before(code.artefact.kind));
         return Err(Denial { ends: Some(Box::new(Ends::FirstUse(code.artefact))), ..denial });
@@ -60,6 +60,7 @@ fn decide(
     let beside = known.holding.as_ref().map(Holding::ceilings).into_iter().flatten();
     let layers = [Some(decided.scopes.clone()), request.client_ceiling()].into_iter().chain(beside);
     let scopes = narrow_beside(&request.scopes, None, layers)?;
+    check_some_left(decided.scopes.as_slice(), &scopes)?;
     let refreshes = client.grant_types.iter().any(|grant| grant == REFRESH_TOKEN);
     let holding = known.holding.clone();
     let server = [request.app.config.issuer().to_owned()];
@@ -94,12 +95,13 @@ fn check(
 ) -> Result<()> {
     let decided = &code.decided;
     let client = &known.client;
-    let own = decided.client_id == client.client_id && decided.oauth_client_id == Some(client.id);
+    let own = decided.client_id == client.client_id && decided.oauth_client_id == client.row();
     if !own || code.expires_at <= request.now {
         return Err(invalid());
     }
     let identity = known.holding.as_ref().map(|holding| (holding.holder.identity_id, holding.holder.epoch));
     let unchanged = decided.client_epoch == client.epoch
+        && client.redirect_uris.iter().any(|uri| redirect_matches(uri, &decided.redirect_uri))
         && decided.identity == identity
         && code.person_epoch == code.person.epoch
         && code.consent_stands;

@@ -1,9 +1,10 @@
 //! The `client_credentials` grant (RFC 6749 section 4.4): a client obtains a token for the identity it is bound to, or a
 //! workload that its platform vouches for one of its agent.
 
-use super::{Denial, Principal, Request, workload};
+use super::{Denial, Principal, Request, outside};
 use crate::access::scope::{intersect, narrow};
 use crate::kit::assertion::Assertion;
+use crate::kit::cx::Tenant;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::oauth::audience;
 use crate::oauth::client_auth::{Authenticated, unknown};
@@ -21,7 +22,7 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     if let (None, Some(text)) = (request.client, request.params.get("client_assertion")) {
         let assertion = Assertion::parse(text, request.app.config.limits.token_bytes);
         let assertion = assertion.map_err(|_| unknown())?;
-        return workload::redeem(request, NAME, "client_assertion", &assertion).await;
+        return outside::redeem(request, NAME, "client_assertion", &assertion).await;
     }
     let why =
         "this grant needs client authentication; present a client_id and its secret, or a client_assertion";
@@ -36,6 +37,12 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
 /// The client as the audit log names it.
 pub fn principal(known: &Authenticated) -> Principal {
     Principal { tenant: known.client.tenant.clone(), kind: "client", id: known.client.client_id.clone() }
+}
+
+/// The same of one that may have no tenant, since a document describes it: then in that of what it presents.
+pub fn principal_in(known: &Authenticated, tenant: &Tenant) -> Principal {
+    let own = principal(known);
+    if known.client.is_described() { Principal { tenant: tenant.clone(), ..own } } else { own }
 }
 
 fn decide(request: &Request<'_>, known: &Authenticated) -> Result<Grant> {

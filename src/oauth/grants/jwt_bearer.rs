@@ -1,7 +1,7 @@
 //! The jwt-bearer grant (RFC 7523): an agent obtains a token of its own with an assertion that its registered key signed,
 //! or that a trusted issuer signed for it.
 
-use super::{Denial, Principal, Request, flawed, verify_assertion, workload};
+use super::{Denial, Principal, Request, flawed, outside, verify_assertion};
 use crate::access;
 use crate::access::scope::intersect;
 use crate::agents::Holding;
@@ -28,10 +28,10 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     };
     let assertion = Assertion::parse(text, app.config.limits.token_bytes);
     let assertion = assertion.map_err(|flaw| flawed("assertion", flaw))?;
-    if issuers::is_foreign(app, &assertion) {
-        return workload::redeem(request, NAME, "assertion", &assertion).await;
-    }
     let uri = assertion.unverified().iss.as_deref().unwrap_or_default();
+    if issuers::is_foreign(app, uri) {
+        return outside::redeem(request, NAME, "assertion", &assertion).await;
+    }
     let holding = app.find_holding(uri.to_owned()).await?;
     let artefact = match verify_assertion(request, &assertion, holding.as_ref()) {
         Ok(artefact) => artefact,

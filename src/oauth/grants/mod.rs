@@ -3,9 +3,9 @@ pub mod api_key;
 pub mod authorization_code;
 pub mod client_credentials;
 pub mod jwt_bearer;
+pub mod outside;
 pub mod refresh_token;
 pub mod token_exchange;
-pub mod workload;
 
 use uuid::Uuid;
 
@@ -97,6 +97,15 @@ impl Request<'_> {
     pub fn narrow(&self, own: Ceiling) -> Result<Scopes> {
         narrow_beside(&self.scopes, own, [self.client_ceiling()])
     }
+}
+
+/// Refuses a token of which nothing is left: what client, identity or policy have lost since is not granted.
+fn check_some_left(granted: &[String], left: &Scopes) -> Result<()> {
+    if !granted.is_empty() && left.is_empty() {
+        let why = "of the scopes that were granted none may be granted any more";
+        return Err(refuse(Kind::InvalidScope, why));
+    }
+    Ok(())
 }
 
 /// The kind under which assertions of agents are used up, wherever they are accepted.

@@ -1,6 +1,6 @@
 //! The `refresh_token` grant (RFC 6749 section 6): a refresh token is spent for an access token and its successor.
 
-use super::{Denial, Ends, Principal, Request, client_credentials};
+use super::{Denial, Ends, Principal, Request, check_some_left, client_credentials};
 use crate::access;
 use crate::access::scope::{Scopes, narrow_beside};
 use crate::agents::Holding;
@@ -35,10 +35,10 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
         access::count_failure(app, from.address, now).await?;
         return Err(invalid().into());
     };
-    let principal = Principal { tenant: found.family.tenant.clone(), ..client_credentials::principal(known) };
+    let principal = client_credentials::principal_in(known, &found.family.tenant);
     // RFC 6749 section 6: it is bound to the client to which it was issued.
     if !known.owns(&found.family) {
-        return Err(client_credentials::principal(known).denied(invalid()));
+        return Err(principal.denied(invalid()));
     }
     match decide(request, known, &found) {
         Ok(Decision::Grant(grant)) => Ok((*grant, principal)),
@@ -133,15 +133,9 @@ fn scopes(request: &Request<'_>, family: &Family, holding: Option<&Holding>) -> 
             "a scope was asked for that the refresh token was not granted; leave scope out for all of them";
         return Err(refuse(Kind::InvalidScope, why));
     }
-    let had_some = !granted.is_empty();
-    let layers = holding.iter().flat_map(|holding| holding.ceilings());
-    let scopes = narrow_beside(&request.scopes, Some(granted), layers.chain([request.client_ceiling()]))?;
-    if had_some && scopes.is_empty() {
-        return Err(refuse(
-            Kind::InvalidScope,
-            "of the scopes that were granted none may be granted any more",
-        ));
-    }
+    let layers = holding.iter().flat_map(|holding| holding.ceilings()).chain([request.client_ceiling()]);
+    let scopes = narrow_beside(&request.scopes, Some(granted), layers)?;
+    check_some_left(&family.scopes, &scopes)?;
     Ok(scopes)
 }
 

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Denial, Principal, Request, client_credentials, flawed, verify_assertion};
+use super::{Denial, Principal, Request, client_credentials, flawed, outside, verify_assertion};
 use crate::access;
 use crate::access::scope::{Scopes, intersect, narrow_beside};
 use crate::agents::{Holder, Holding};
 use crate::delegations::{self, MayAct, Question};
+use crate::issuers;
 use crate::kit::assertion::Assertion;
 use crate::kit::config::Profile;
 use crate::kit::error::{Error, Kind, Result, refuse};
@@ -27,6 +28,8 @@ pub const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
+const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+
 /// Who acts, and by what right.
 struct Actor {
     holding: Holding,
@@ -44,6 +47,11 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     check_types(request)?;
     let token = params.required("subject_token")?;
     let limits = &app.config.limits;
+    if is_outside(request, token)? {
+        let token =
+            Assertion::parse(token, limits.token_bytes).map_err(|flaw| flawed("subject_token", flaw))?;
+        return outside::redeem(request, NAME, "subject_token", &token).await;
+    }
     let assertion = params.get("actor_token").map(|text| Assertion::parse(text, limits.token_bytes));
     let assertion = assertion.transpose().map_err(|flaw| flawed("actor_token", flaw))?;
     let names = names(request.client, assertion.as_ref())?;
@@ -63,12 +71,13 @@ pub async fn redeem(request: &Request<'_>) -> Result<(Grant, Principal), Denial>
     }
 }
 
-/// Only access tokens are exchanged, and only access tokens come of it (RFC 8693 section 2.1).
+/// Only access tokens come of it. What is exchanged is an access token of ours or, where the type says so, a token of a
+/// trusted issuer (RFC 8693 section 2.1).
 fn check_types(request: &Request<'_>) -> Result<()> {
     for (name, known) in [
-        ("subject_token_type", [ACCESS_TOKEN, JWT]),
-        ("requested_token_type", [ACCESS_TOKEN, JWT]),
-        ("actor_token_type", [JWT, JWT]),
+        ("subject_token_type", &[ACCESS_TOKEN, JWT, ID_TOKEN][..]),
+        ("requested_token_type", &[ACCESS_TOKEN, JWT]),
+        ("actor_token_type", &[JWT]),
     ] {
         if request.params.get(name).is_some_and(|value| !known.contains(&value)) {
             let why = format!("{name} is not supported; it is one of: {}", known.join(" "));
@@ -79,6 +88,26 @@ fn check_types(request: &Request<'_>) -> Result<()> {
         return Err(refuse(Kind::InvalidRequest, "actor_token_type stands without actor_token"));
     }
     Ok(())
+}
+
+/// Whether the subject token is somebody else's, by what it says of itself. Its type must allow that: no access token of
+/// another server is one here. With it comes no actor's: the workload acts itself, for a person the client.
+fn is_outside(request: &Request<'_>, token: &str) -> Result<bool> {
+    let said = request.params.get("subject_token_type").unwrap_or(ACCESS_TOKEN);
+    let issuer = claims_of(token).and_then(|claims| claims.get("iss")?.as_str().map(str::to_owned));
+    let foreign = issuer.is_some_and(|issuer| issuers::is_foreign(request.app, &issuer));
+    if said == ACCESS_TOKEN || (said == JWT && !foreign) {
+        return Ok(false);
+    }
+    if !foreign {
+        let why = "the subject_token is no ID token of another issuer, as its subject_token_type says";
+        return Err(refuse(Kind::InvalidRequest, why));
+    }
+    if request.params.get("actor_token").is_some() {
+        let why = "a token of a trusted issuer takes no actor_token: exchange what is obtained with it";
+        return Err(refuse(Kind::InvalidRequest, why));
+    }
+    Ok(true)
 }
 
 /// By which names the one who wants to act is looked up.
@@ -98,7 +127,7 @@ fn agent_names(holder: &Holder) -> Vec<String> {
 }
 
 /// Every name of a client, with those of the agent it is bound to.
-fn client_names(known: &Authenticated) -> Vec<String> {
+pub fn client_names(known: &Authenticated) -> Vec<String> {
     let agent = known.holding.as_ref().map(|holding| agent_names(&holding.holder));
     agent.into_iter().flatten().chain([known.client.client_id.clone()]).collect()
 }
@@ -118,16 +147,34 @@ async fn by_assertion(
     let holding = actor.ok_or_else(|| refuse(Kind::InvalidGrant, "unknown actor"))?;
     let principal =
         Principal { tenant: holding.tenant.clone(), kind: "agent", id: holding.holder.wimse_uri.clone() };
-    // A client that authenticates beside the actor is his own.
-    let own = |known: &Authenticated| {
-        known.holding.as_ref().is_some_and(|its| its.holder.identity_id == holding.holder.identity_id)
-    };
-    if request.client.is_some_and(|known| !own(known)) {
-        let why = "the actor_token was not signed by the agent that the client is bound to";
-        return Err(principal.denied(refuse(Kind::InvalidRequest, why)));
+    if let Err(error) = check_own(request.client, &holding, "the actor_token was not signed by the agent") {
+        return Err(principal.denied(error));
     }
     let names = request.client.map_or_else(|| agent_names(&holding.holder), client_names);
     Ok(Actor { holding, artefact: Some(artefact), names, principal })
+}
+
+/// A client that authenticates beside an agent is that agent's own.
+pub fn check_own(client: Option<&Authenticated>, agent: &Holding, what: &str) -> Result<()> {
+    let own = |known: &Authenticated| {
+        known.holding.as_ref().is_some_and(|its| its.holder.identity_id == agent.holder.identity_id)
+    };
+    if client.is_none_or(own) {
+        return Ok(());
+    }
+    Err(refuse(Kind::InvalidRequest, format!("{what} that the client is bound to")))
+}
+
+/// Nothing is delegated by default, and nothing is no delegation.
+pub fn check_scopes(asked: &Scopes, granted: &Scopes) -> Result<()> {
+    if asked.is_empty() {
+        let why = "name the scopes to delegate: nothing is delegated by default";
+        return Err(refuse(Kind::InvalidScope, why));
+    }
+    if granted.is_empty() {
+        return Err(refuse(Kind::InvalidScope, "no requested scope can be delegated"));
+    }
+    Ok(())
 }
 
 fn by_client(client: Option<&Authenticated>) -> Result<Actor, Denial> {
@@ -154,12 +201,6 @@ fn decide(
     }
     let right = right(request, token, &subject, &actor, may_act)?;
     let right = possess(request, &subject, &actor, may_act, right)?;
-    if request.scopes.is_empty() {
-        return Err(refuse(
-            Kind::InvalidScope,
-            "name the scopes to delegate: nothing is delegated by default",
-        ));
-    }
     let layers = [
         Some(Scopes::stored(subject.scopes.clone())),
         request.client_ceiling(),
@@ -167,9 +208,7 @@ fn decide(
     ];
     let own = intersect(actor.holding.ceilings());
     let scopes = narrow_beside(&request.scopes, own, layers)?;
-    if scopes.is_empty() {
-        return Err(refuse(Kind::InvalidScope, "no requested scope can be delegated"));
-    }
+    check_scopes(&request.scopes, &scopes)?;
     Ok(Grant {
         scopes,
         audience: audience::granted(request, Some(&subject.audience))?,
@@ -197,17 +236,10 @@ fn right<'g>(
     may_act: &'g [MayAct],
 ) -> Result<Option<&'g MayAct>> {
     let claim = claims_of(token).and_then(|mut claims| claims.remove("may_act"));
-    let holder = &actor.holding.holder;
-    let is_actor = |name: &str| actor.names.iter().any(|known| known == name);
-    if let Some(claim) = &claim {
-        if names_one(claim, &is_actor) {
-            return Ok(None);
-        }
-        return Err(refuse(
-            Kind::Forbidden,
-            "the subject token names who may act for its subject: another one",
-        ));
+    if is_named(claim.as_ref(), &actor.names)? {
+        return Ok(None);
     }
+    let holder = &actor.holding.holder;
     let own = subject.identity_id == Some(holder.identity_id)
         || request.client.is_some_and(|known| subject.oauth_client_id == Some(known.client.id));
     if actor.artefact.is_some() || own {
@@ -254,6 +286,15 @@ fn authorize<'g>(
         now: request.now,
     };
     delegations::authorize(may_act, &question)
+}
+
+/// Whether the subject token names who may act for its subject, and it is this one; another one may not.
+pub fn is_named(may_act: Option<&Value>, names: &[String]) -> Result<bool> {
+    let Some(claim) = may_act else { return Ok(false) };
+    if names_one(claim, &|name: &str| names.iter().any(|known| known == name)) {
+        return Ok(true);
+    }
+    Err(refuse(Kind::Forbidden, "the subject token names who may act for its subject: another one"))
 }
 
 /// Whether a `may_act` claim names somebody: as a string, as an object with `sub`, or in a list of these.

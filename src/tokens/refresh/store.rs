@@ -90,7 +90,7 @@ async fn insert_families(
     .bind(each(rows, |(_, id, _)| id))
     .bind(each(rows, |(credential, ..)| credential.tenant.account_id.clone()))
     .bind(each(rows, |(credential, ..)| credential.tenant.project_id.clone()))
-    .bind(each(rows, |(credential, ..)| credential.client.as_ref().map(|client| client.id)))
+    .bind(each(rows, |(credential, ..)| credential.client.as_ref().and_then(|client| client.id)))
     .bind(each(rows, |(credential, ..)| {
         credential.client.as_ref().map(|client| client.client_id.clone()).unwrap_or_default()
     }))

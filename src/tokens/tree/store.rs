@@ -22,21 +22,41 @@ impl Epochs {
     }
 }
 
+/// Anchors by their kind, each a parameter of the statement.
+#[derive(Default)]
+struct ByKind {
+    own: Vec<Uuid>,
+    keys: Vec<Uuid>,
+    families: Vec<Uuid>,
+    consents: Vec<Uuid>,
+    identities: Epochs,
+    clients: Epochs,
+    people: Epochs,
+    subjects: Epochs,
+}
+
+impl ByKind {
+    fn of(anchors: &[Anchor]) -> Self {
+        let mut all = Self::default();
+        for anchor in anchors {
+            match *anchor {
+                Anchor::Credential(jti) => all.own.push(jti),
+                Anchor::ApiKey(id) => all.keys.push(id),
+                Anchor::Family(id) => all.families.push(id),
+                Anchor::Consent(id) => all.consents.push(id),
+                Anchor::Identity(id, epoch) => all.identities.push(id, epoch),
+                Anchor::Client(id, epoch) => all.clients.push(id, epoch),
+                Anchor::Person(id, epoch) => all.people.push(id, epoch),
+                Anchor::LinkedSubject(id, epoch) => all.subjects.push(id, epoch),
+            }
+        }
+        all
+    }
+}
+
 /// What rests on the anchors themselves. Each branch begins at an index.
 pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]) -> sqlx::Result<Vec<Uuid>> {
-    let (mut own, mut keys, mut families, mut consents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut identities, mut clients, mut people) = (Epochs::default(), Epochs::default(), Epochs::default());
-    for anchor in anchors {
-        match *anchor {
-            Anchor::Credential(jti) => own.push(jti),
-            Anchor::ApiKey(id) => keys.push(id),
-            Anchor::Family(id) => families.push(id),
-            Anchor::Consent(id) => consents.push(id),
-            Anchor::Identity(id, epoch) => identities.push(id, epoch),
-            Anchor::Client(id, epoch) => clients.push(id, epoch),
-            Anchor::Person(id, epoch) => people.push(id, epoch),
-        }
-    }
+    let all = ByKind::of(anchors);
     sqlx::query_scalar(
         "select jti from credentials where account_id = $1 and project_id = $2 and jti = any($3)
          union all
@@ -59,20 +79,27 @@ pub async fn anchored(db: &mut PgConnection, tenant: &Tenant, anchors: &[Anchor]
          union all
          select jti from credentials where account_id = $1 and project_id = $2 and family_id = any($11)
          union all
-         select jti from credentials where account_id = $1 and project_id = $2 and consent_id = any($12)",
+         select jti from credentials where account_id = $1 and project_id = $2 and consent_id = any($12)
+         union all
+         select jti from credentials
+         where account_id = $1 and project_id = $2 and linked_subject_id = any($13)
+           and (linked_subject_id, linked_subject_epoch) in
+               (select a.id, a.epoch from unnest($13::uuid[], $14::integer[]) as a (id, epoch))",
     )
     .bind(&tenant.account_id)
     .bind(&tenant.project_id)
-    .bind(own)
-    .bind(keys)
-    .bind(identities.ids)
-    .bind(identities.epochs)
-    .bind(clients.ids)
-    .bind(clients.epochs)
-    .bind(people.ids)
-    .bind(people.epochs)
-    .bind(families)
-    .bind(consents)
+    .bind(all.own)
+    .bind(all.keys)
+    .bind(all.identities.ids)
+    .bind(all.identities.epochs)
+    .bind(all.clients.ids)
+    .bind(all.clients.epochs)
+    .bind(all.people.ids)
+    .bind(all.people.epochs)
+    .bind(all.families)
+    .bind(all.consents)
+    .bind(all.subjects.ids)
+    .bind(all.subjects.epochs)
     .fetch_all(db)
     .await
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::TOKEN;
+use crate::people::{Ask, redemption};
 use crate::server::{Answer, Call, Server};
 use crate::signer::Signer;
 
@@ -22,6 +23,13 @@ impl Attempt {
         let verdict = if refused { "refused" } else { "PASSED" };
         format!("{:<58} {verdict:<8} {} {}", self.what, self.answer.status.as_u16(), self.refusal)
     }
+}
+
+/// A line for each attempt.
+fn table(what: &str, attempts: &[Attempt]) -> String {
+    let head = format!("\n{what:<67} answer");
+    let lines: Vec<_> = [head].into_iter().chain(attempts.iter().map(Attempt::line)).collect();
+    lines.join("\n")
 }
 
 /// A request with the token and a proof.
@@ -107,10 +115,7 @@ async fn a_stolen_bound_token_is_worth_nothing() {
     tried("as an assertion", "invalid_grant", server.post(TOKEN).form(&form).send().await);
     let form = [("token", token.as_str()), ("client_id", "thief-app"), ("client_secret", &program.secret)];
     let told = server.post("/oauth2/token/introspect").form(&form).send().await.expect(200);
-    println!("\n{:<58} {:<8} answer", "a stolen DPoP-bound token", "");
-    for attempt in &attempts {
-        println!("{}", attempt.line());
-    }
+    println!("{}", table("a stolen DPoP-bound token", &attempts));
     let names_key = told.body["cnf"]["jkt"] == json!(key.jkt()) && told.body["token_type"] == "DPoP";
     println!(
         "{:<58} {}",
@@ -124,4 +129,68 @@ async fn a_stolen_bound_token_is_worth_nothing() {
     assert_eq!(unproven, 11, "each try at our own endpoints left a row");
     // The victim goes on.
     server.possessed("GET", REGISTRY, &token, &key).send().await.expect(200);
+}
+
+/// RFC 9449 section 5: of a public client the key is the one thing that a thief of a refresh token lacks; of a confidential
+/// one he may have the secret too.
+#[tokio::test]
+async fn a_stolen_bound_refresh_token_is_worth_nothing() {
+    let confidential = json!({ "confidential": true, "token_endpoint_auth_method": "client_secret_post" });
+    for (kind, more) in [("public", json!({})), ("confidential", confidential)] {
+        let server = Server::new().await;
+        let replica = server.replica().await;
+        let (key, own) = (Signer::new(), Signer::new());
+        let victim = server.refresher("app", more).await;
+        let thief = server.public_refresher("thief").await;
+        let (seen_first, seen) = (server.proof(&key), server.proof(&key));
+        let post = |form: Vec<(&str, &str)>, proof: Option<&str>| {
+            let call = server.post(TOKEN).form(&form);
+            super::with_proof(call, proof).send()
+        };
+        let cookie = server.cookie(&victim.user).await;
+        let code = server.code(&Ask::of("app").with("scope", "a b"), &cookie).await;
+        let form = redemption("app", &code, &[("client_secret", &victim.secret)]);
+        let form = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let first = post(form, Some(&seen_first)).await.tokens();
+        let stolen = post(victim.form(&first.refresh, &[]), Some(&seen)).await.tokens().refresh;
+        let before = server.count("select count(*) from credentials").await;
+        let (proof, forged) = ("invalid_dpop_proof", server.proof(&own));
+        let claims = crate::proof::proof_claims("POST", TOKEN, server.app.clock.now());
+        let signed_by_his = own.jws(&key.proof_header(), &claims);
+        let elsewhere = key.proof("POST", "/oauth2/par", server.app.clock.now());
+        let mut attempts = Vec::new();
+        let mut tried = |what, refusal, answer| attempts.push(Attempt { what, answer, refusal });
+        let form = || victim.form(&stolen, &[]);
+        tried("without a proof", proof, post(form(), None).await);
+        tried("with a proof by his own key", proof, post(form(), Some(&forged)).await);
+        tried(
+            "with the victim's key in the header, signed by his",
+            proof,
+            post(form(), Some(&signed_by_his)).await,
+        );
+        tried("with the proof he saw", proof, post(form(), Some(&seen)).await);
+        let call = replica.post(TOKEN).form(&form()).with("DPoP", &seen_first);
+        tried("with the proof he saw, on another server", proof, call.send().await);
+        tried(
+            "with a proof that the victim made for another endpoint",
+            proof,
+            post(form(), Some(&elsewhere)).await,
+        );
+        let unnamed = vec![("grant_type", "refresh_token"), ("refresh_token", stolen.as_str())];
+        let (alone, name) =
+            if kind == "public" { (proof, proof) } else { ("invalid_client", "invalid_client") };
+        tried("without the client's name", alone, post(unnamed.clone(), Some(&forged)).await);
+        let named = [unnamed, vec![("client_id", "app")]].concat();
+        tried("with the client's name alone", name, post(named, Some(&forged)).await);
+        tried("as a client of his", "invalid_grant", post(thief.form(&stolen, &[]), Some(&forged)).await);
+        tried("as an access token", "invalid_token", server.get(REGISTRY).bearer(&stolen).send().await);
+        let form = vec![("grant_type", crate::party::JWT_BEARER), ("assertion", stolen.as_str())];
+        tried("as an assertion", "invalid_grant", post(form, Some(&forged)).await);
+        println!("{}", table(&format!("a stolen DPoP-bound refresh token of a {kind} client"), &attempts));
+        assert!(attempts.iter().all(|attempt| attempt.line().contains("refused")));
+        assert_eq!(server.count("select count(*) from credentials").await, before);
+        // The victim goes on, also from what was presented wrongly.
+        let next = post(victim.form(&stolen, &[]), Some(&server.proof(&key))).await.tokens();
+        assert!(server.is_active(&next.access).await);
+    }
 }

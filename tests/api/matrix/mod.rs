@@ -3,6 +3,7 @@
 mod rule;
 mod scene;
 mod state;
+mod trust;
 mod undo;
 mod verdict;
 mod way;
@@ -81,7 +82,7 @@ async fn every_grant_asks_for_every_state_at_every_moment() {
     );
     assert!(all.faults.is_empty(), "{} faults:\n{}", all.faults.len(), all.faults.join("\n"));
     assert_eq!(cells, Way::ALL.len() * State::all().len() * Moment::ALL.len());
-    assert_eq!(cells, 15 * 54 * 3);
+    assert_eq!(cells, 21 * 61 * 3);
 }
 
 #[tokio::test]

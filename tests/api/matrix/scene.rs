@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::trust::Vouching;
 use super::way::Way;
 use crate::party::{Party, Program};
 use crate::people::{Ask, CALLBACK};
@@ -77,6 +78,8 @@ pub struct Scene {
     pub code: String,
     /// The newest token of a refresh family.
     pub refresh_token: String,
+    /// The issuer outside that vouches for the agent, for the holder of the subject token, or for the person.
+    pub vouching: Option<Vouching>,
 }
 
 impl Scene {
@@ -110,10 +113,12 @@ impl Scene {
             person: String::new(),
             code: String::new(),
             refresh_token: String::new(),
+            vouching: None,
         };
         if let Some(proof) = way.proof() {
             scene.caller = Some(scene.register(server, proof).await);
         }
+        scene.trust(server, way).await;
         scene.rotatable(server, way).await;
         if way == Way::Refresh {
             scene.begin(server).await;
@@ -163,6 +168,22 @@ impl Scene {
         self.refresh_token = answer.tokens().refresh;
     }
 
+    /// Trusts an issuer outside where the way needs one: for the agent, or for a person who agrees to the client. What
+    /// lies above a subject token is trusted with it.
+    async fn trust(&mut self, server: &Server, way: Way) {
+        if way == Way::IdToken {
+            self.person = server.person(&format!("person-{}", self.number)).await;
+            let client = &self.caller.as_ref().unwrap().client_id;
+            let consent = json!({ "user_id": self.person, "client_id": client, "scope": "a b" });
+            server.admin("POST", "/admin/consents").json(consent).send().await.expect(201);
+            let link = json!({ "user_id": self.person });
+            self.vouching = Some(Vouching::begin(server, self.number, link).await);
+        } else if way == Way::RotateWorkloads || way.presents_outside() {
+            let link = json!({ "identity_id": self.agent.id });
+            self.vouching = Some(Vouching::begin(server, self.number, link).await);
+        }
+    }
+
     /// The credential that a rotation replaces.
     async fn rotatable(&mut self, server: &Server, way: Way) {
         let token = match way {
@@ -172,6 +193,10 @@ impl Scene {
                 let token = server.client_credentials(&caller.program(), "a").await.token();
                 self.caller = Some(caller);
                 token
+            }
+            Way::RotateWorkloads => {
+                let token = self.vouching.as_ref().unwrap().token(server);
+                server.federate(&token, "a").await.token()
             }
             _ => return,
         };
@@ -187,8 +212,10 @@ impl Scene {
             let more = json!({ "grant_types": ["api_key"] });
             let client = server.program(&format!("planner-client-{number}"), &planner.id, more).await;
             self.subject = if grandparent {
-                let root = self.root(server).await;
+                let root = self.root(server, way).await;
                 server.delegate(&root, &planner, "a b").await.token()
+            } else if way == Way::BelowWorkload {
+                self.of_workload(server, &planner).await
             } else {
                 key_beside_client(server, &planner.api_key, &client.client_id, &client.secret).await
             };
@@ -200,7 +227,7 @@ impl Scene {
         }
         let program = self.caller.as_ref().unwrap().program();
         self.subject = if grandparent {
-            let root = self.root(server).await;
+            let root = self.root(server, way).await;
             let holder = self.root.as_ref().unwrap().id.clone();
             self.permit(server, &holder).await;
             server.delegate_to_client(&root, &program, "a b").await.token()
@@ -210,11 +237,22 @@ impl Scene {
     }
 
     /// A token of a further agent, at the root.
-    async fn root(&mut self, server: &Server) -> String {
+    async fn root(&mut self, server: &Server, way: Way) -> String {
         let root = server.party(&format!("root-{}", self.number), json!({})).await;
-        let token = server.exchange(&root.api_key, "a b").await.token();
+        let token = match way {
+            Way::BelowWorkload => self.of_workload(server, &root).await,
+            _ => server.exchange(&root.api_key, "a b").await.token(),
+        };
         self.root = Some(root);
         token
+    }
+
+    /// A token that this agent obtains as a workload.
+    async fn of_workload(&mut self, server: &Server, agent: &Party) -> String {
+        let vouching = Vouching::begin(server, self.number, json!({ "identity_id": agent.id })).await;
+        let token = vouching.token(server);
+        self.vouching = Some(vouching);
+        server.federate(&token, "a b").await.token()
     }
 
     /// Lets the client act for somebody.

@@ -6,6 +6,7 @@ use time::Duration;
 
 use super::rule::Rule;
 use super::scene::{Proof, Scene};
+use super::trust::Trust;
 use super::way::Part;
 use crate::server::Server;
 
@@ -61,6 +62,8 @@ pub enum State {
     /// Deactivated, and made usable again.
     PersonInNewEpoch,
     ConsentRevoked,
+    /// Of the trusted issuer.
+    Issuer(Trust),
 }
 
 /// The server's time, as SQL writes it.
@@ -117,6 +120,7 @@ impl State {
         ];
         all.extend(Rule::ALL.map(S::Policy));
         all.extend(Rule::ALL.map(S::KeyPolicy));
+        all.extend(Trust::ALL.map(S::Issuer));
         all
     }
 
@@ -160,6 +164,7 @@ impl State {
             | S::GrantOfOtherScopes
             | S::GrantOutOfHops => Part::MayAct,
             S::PersonInactive | S::PersonInNewEpoch | S::ConsentRevoked => Part::Person,
+            S::Issuer(_) => Part::Issuer,
         }
     }
 
@@ -184,6 +189,7 @@ impl State {
             Part::Parent => self.set_parent(server, scene).await,
             Part::MayAct => self.set_may_act(server, scene).await,
             Part::Person => self.set_person(server, scene).await,
+            Part::Issuer => self.set_trust(server, scene).await,
         }
     }
 
@@ -344,6 +350,12 @@ impl State {
                     })
                     .await;
             }
+        }
+    }
+
+    async fn set_trust(self, server: &Server, scene: &Scene) {
+        if let S::Issuer(trust) = self {
+            trust.set(server, scene).await;
         }
     }
 

@@ -59,7 +59,11 @@ impl State {
             }
             Part::Parent => self.undo_parent(server, scene, way).await,
             Part::MayAct => self.undo_may_act(server, scene).await,
-            Part::Person => self.undo_person(server, scene).await,
+            Part::Person => self.undo_person(server, scene, way).await,
+            Part::Issuer => match self {
+                S::Issuer(trust) => trust.undo(server, scene, way).await,
+                _ => After::NoWayBack,
+            },
         }
     }
 
@@ -153,12 +157,12 @@ impl State {
     }
 
     /// What the person agreed to before stays over.
-    async fn undo_person(self, server: &Server, scene: &Scene) -> After {
+    async fn undo_person(self, server: &Server, scene: &Scene, way: Way) -> After {
         if self != S::PersonInactive {
             return After::NoWayBack;
         }
         server.admin("POST", &format!("/users/{}/activate", scene.person)).send().await.expect(200);
-        After::StaysOver
+        if way == Way::IdToken { After::Passes } else { After::StaysOver }
     }
 
     async fn undo_may_act(self, server: &Server, scene: &Scene) -> After {

@@ -3,6 +3,7 @@
 use super::Moment;
 use super::rule::Rule;
 use super::state::State;
+use super::trust::Trust;
 use super::way::{Part, Way};
 
 /// What a cell must say.
@@ -44,6 +45,7 @@ pub fn verdict(way: Way, state: State, moment: Moment) -> Verdict {
             Part::Parent => "it comes from no other token",
             Part::MayAct => "no may-act grant is asked for",
             Part::Person => "no person agreed to anything",
+            Part::Issuer => "nobody outside vouches for anybody",
             Part::Tenant | Part::Agent | Part::Policy => "every credential rests on this",
         });
     }
@@ -53,7 +55,9 @@ pub fn verdict(way: Way, state: State, moment: Moment) -> Verdict {
         // What is to be rotated does not stand any more: a conflict, whatever the reason.
         Part::Tenant | Part::Agent if way.is_rotation() => problem(409),
         Part::Tenant | Part::Agent if way == Way::Issue => problem(400),
+        Part::Person if way == Way::IdToken => of_person(way, state),
         Part::Tenant | Part::Agent | Part::Person => known(way, "invalid_grant"),
+        Part::Issuer => of_issuer(way, state),
         Part::Client => of_client(way, state),
         Part::ApiKey => of_key(way, state),
         Part::Policy | Part::KeyPolicy => of_policy(way, state),
@@ -84,7 +88,9 @@ fn of_client(way: Way, state: State) -> Verdict {
                 Verdict::Passes("the refresh token proves enough; a public client only names itself")
             }
             Way::ApiKeyNamed => Verdict::Passes("the API key proves enough; the client only names itself"),
-            Way::MayAct | Way::Own => Verdict::Refused { status: 400, code: "invalid_request", row: None },
+            Way::MayAct | Way::Own | Way::IdToken => {
+                Verdict::Refused { status: 400, code: "invalid_request", row: None }
+            }
             _ => known(way, "unauthorized_client"),
         },
         _ => NO_CLIENT,
@@ -111,7 +117,35 @@ fn of_policy(way: Way, state: State) -> Verdict {
 
 fn of_parent(way: Way, state: State) -> Verdict {
     match state {
+        S::ParentClientInactive | S::ParentClientRevoked | S::ParentKeyRevoked
+            if way == Way::BelowWorkload =>
+        {
+            Verdict::Senseless("a workload obtained the subject token, without a client or an API key")
+        }
         S::ParentClientInactive if way == Way::Own => NO_CLIENT,
+        _ => known(way, "invalid_grant"),
+    }
+}
+
+fn of_person(way: Way, state: State) -> Verdict {
+    match state {
+        S::PersonInNewEpoch => Verdict::Passes("what is obtained anew is of the new epoch"),
+        S::ConsentRevoked => Verdict::Refused { status: 403, code: "access_denied", row: Some("client") },
+        _ => known(way, "invalid_grant"),
+    }
+}
+
+fn of_issuer(way: Way, state: State) -> Verdict {
+    let ends = matches!(state, S::Issuer(trust) if Trust::ends(trust));
+    match way {
+        Way::WorkloadClient => NO_CLIENT,
+        // A token that nobody signed tells nobody. The client that authenticated is known.
+        Way::WorkloadJwt | Way::WorkloadExchange => {
+            Verdict::Refused { status: 400, code: "invalid_grant", row: None }
+        }
+        Way::IdToken => known(way, "invalid_grant"),
+        _ if !ends => Verdict::Passes("keys and rules are for tokens to come"),
+        Way::RotateWorkloads => problem(409),
         _ => known(way, "invalid_grant"),
     }
 }

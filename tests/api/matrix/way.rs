@@ -4,6 +4,8 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::scene::{Proof, Scene};
+use crate::federation::TYPE as ASSERTION_TYPE;
+use crate::outside_subject::{ID_TOKEN, JWT};
 use crate::party::{JWT_BEARER, TOKEN_EXCHANGE};
 use crate::people::{CALLBACK, VERIFIER};
 use crate::server::{Answer, Server};
@@ -35,12 +37,24 @@ pub enum Way {
     MayAct,
     /// `token_exchange` by a client of a token of its own.
     Own,
+    /// `client_credentials` by a workload, with the token of its platform.
+    WorkloadClient,
+    /// `jwt_bearer` by a workload.
+    WorkloadJwt,
+    /// `token_exchange` by a workload.
+    WorkloadExchange,
+    /// `token_exchange` with an assertion of the actor, of what a workload obtained.
+    BelowWorkload,
+    /// `token_exchange` of a person's ID token by a client that they agreed to.
+    IdToken,
     /// An administrator's `/credentials/issue`.
     Issue,
     /// An administrator's `/credentials/{id}/rotate` of what an API key obtained.
     RotateKeys,
     /// The same of what a client obtained.
     RotateClients,
+    /// The same of what a workload obtained.
+    RotateWorkloads,
 }
 
 /// What a credential may rest on.
@@ -55,10 +69,11 @@ pub enum Part {
     Parent,
     MayAct,
     Person,
+    Issuer,
 }
 
 impl Way {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 21] = [
         Self::ApiKey,
         Self::ApiKeyNamed,
         Self::SecretBasic,
@@ -71,23 +86,36 @@ impl Way {
         Self::Actor,
         Self::MayAct,
         Self::Own,
+        Self::WorkloadClient,
+        Self::WorkloadJwt,
+        Self::WorkloadExchange,
+        Self::BelowWorkload,
+        Self::IdToken,
         Self::Issue,
         Self::RotateKeys,
         Self::RotateClients,
+        Self::RotateWorkloads,
     ];
 
     /// The grant on the wire; `None` for an administrator's way.
     pub fn grant(self) -> Option<&'static str> {
         match self {
             Self::ApiKey | Self::ApiKeyNamed => Some("api_key"),
-            Self::SecretBasic | Self::SecretPost | Self::ClientKey | Self::AgentKey => {
-                Some("client_credentials")
-            }
+            Self::SecretBasic
+            | Self::SecretPost
+            | Self::ClientKey
+            | Self::AgentKey
+            | Self::WorkloadClient => Some("client_credentials"),
             Self::Code => Some("authorization_code"),
-            Self::JwtBearer => Some(JWT_BEARER),
+            Self::JwtBearer | Self::WorkloadJwt => Some(JWT_BEARER),
             Self::Refresh => Some("refresh_token"),
-            Self::Actor | Self::MayAct | Self::Own => Some(TOKEN_EXCHANGE),
-            Self::Issue | Self::RotateKeys | Self::RotateClients => None,
+            Self::Actor
+            | Self::MayAct
+            | Self::Own
+            | Self::WorkloadExchange
+            | Self::BelowWorkload
+            | Self::IdToken => Some(TOKEN_EXCHANGE),
+            Self::Issue | Self::RotateKeys | Self::RotateClients | Self::RotateWorkloads => None,
         }
     }
 
@@ -95,21 +123,31 @@ impl Way {
     pub fn proof(self) -> Option<Proof> {
         match self {
             Self::SecretBasic => Some(Proof::Basic),
-            Self::ApiKeyNamed | Self::SecretPost | Self::Code | Self::Refresh | Self::MayAct | Self::Own => {
-                Some(Proof::Post)
-            }
+            Self::ApiKeyNamed
+            | Self::SecretPost
+            | Self::Code
+            | Self::Refresh
+            | Self::MayAct
+            | Self::Own
+            | Self::IdToken => Some(Proof::Post),
             Self::ClientKey => Some(Proof::ClientKey),
             Self::AgentKey => Some(Proof::AgentKey),
             _ => None,
         }
     }
 
+    /// Whether what comes of it hangs below another token.
     pub fn is_exchange(self) -> bool {
-        matches!(self, Self::Actor | Self::MayAct | Self::Own)
+        matches!(self, Self::Actor | Self::MayAct | Self::Own | Self::BelowWorkload)
     }
 
     pub fn is_rotation(self) -> bool {
-        matches!(self, Self::RotateKeys | Self::RotateClients)
+        matches!(self, Self::RotateKeys | Self::RotateClients | Self::RotateWorkloads)
+    }
+
+    /// Whether a token of a trusted issuer is presented.
+    pub fn presents_outside(self) -> bool {
+        matches!(self, Self::WorkloadClient | Self::WorkloadJwt | Self::WorkloadExchange | Self::IdToken)
     }
 
     pub fn rests_on(self, part: Part) -> bool {
@@ -121,7 +159,10 @@ impl Way {
             }
             Part::Parent => self.is_exchange(),
             Part::MayAct => self == Self::MayAct,
-            Part::Person => matches!(self, Self::Code | Self::Refresh),
+            Part::Person => matches!(self, Self::Code | Self::Refresh | Self::IdToken),
+            Part::Issuer => {
+                self.presents_outside() || matches!(self, Self::BelowWorkload | Self::RotateWorkloads)
+            }
         }
     }
 
@@ -129,8 +170,13 @@ impl Way {
     pub fn principal(self) -> &'static str {
         match self {
             Self::ApiKey | Self::ApiKeyNamed => "api_key",
-            Self::JwtBearer | Self::Actor => "agent",
-            Self::Issue | Self::RotateKeys | Self::RotateClients => "open",
+            Self::JwtBearer
+            | Self::Actor
+            | Self::WorkloadClient
+            | Self::WorkloadJwt
+            | Self::WorkloadExchange
+            | Self::BelowWorkload => "agent",
+            Self::Issue | Self::RotateKeys | Self::RotateClients | Self::RotateWorkloads => "open",
             _ => "client",
         }
     }
@@ -142,7 +188,7 @@ impl Way {
                 let body = json!({ "identity_id": scene.agent.id, "scopes": ["a"] });
                 server.admin("POST", "/credentials/issue").json(body).send().await
             }
-            Self::RotateKeys | Self::RotateClients => {
+            Self::RotateKeys | Self::RotateClients | Self::RotateWorkloads => {
                 let path = format!("/credentials/{}/rotate", scene.credential);
                 let answer = server.admin("POST", &path).send().await;
                 if answer.status == StatusCode::CREATED {
@@ -179,12 +225,28 @@ impl Way {
             ]),
             Self::JwtBearer => form.push(("assertion", server.assertion(&scene.agent))),
             Self::Refresh => form.push(("refresh_token", scene.refresh_token.clone())),
-            Self::Actor => form.push(("actor_token", server.assertion(&scene.agent))),
+            Self::Actor | Self::BelowWorkload => {
+                form.push(("actor_token", server.assertion(&scene.agent)));
+            }
+            _ if self.presents_outside() => {
+                form.extend(self.outside(&scene.vouching.as_ref().unwrap().token(server)));
+            }
             _ => {}
         }
         if self.is_exchange() {
             form.push(("subject_token", scene.subject.clone()));
         }
         form
+    }
+
+    /// The token of a trusted issuer in its place.
+    fn outside(self, token: &str) -> Vec<(&'static str, String)> {
+        let named: &[(&'static str, &str)] = match self {
+            Self::WorkloadClient => &[("client_assertion", token), ("client_assertion_type", ASSERTION_TYPE)],
+            Self::WorkloadJwt => &[("assertion", token)],
+            Self::IdToken => &[("subject_token", token), ("subject_token_type", ID_TOKEN)],
+            _ => &[("subject_token", token), ("subject_token_type", JWT)],
+        };
+        named.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
     }
 }

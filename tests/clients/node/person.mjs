@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 
 import * as oauth from 'oauth4webapi'
 
-import { servers, unique } from './servers.mjs'
+import { unique } from './servers.mjs'
 
 /** The servers listen on loopback, where nobody has a certificate. */
 export const plain = { [oauth.allowInsecureRequests]: true }
@@ -14,12 +14,6 @@ export async function discover(server, algorithm = 'oauth2') {
   const issuer = new URL(server.url)
   const response = await oauth.discoveryRequest(issuer, { algorithm, ...plain })
   return oauth.processDiscoveryResponse(issuer, response)
-}
-
-/** Why the authorization endpoint can't be used, or false: what the metadata does not name is off. */
-export async function withoutCodes() {
-  const as = await discover(servers[0])
-  return as.authorization_endpoint ? false : 'the server has no authorization endpoint'
 }
 
 /** An authorization request of a client, with what it must remember. */

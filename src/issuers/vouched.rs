@@ -1,8 +1,9 @@
-//! A workload's token: who signed it, whether its issuer's rules let it pass, and as which agent its holder acts.
+//! A token that an issuer outside signed: whether the tenant trusts that issuer, whether the issuer's rules let the token
+//! pass, and as which agent its holder acts, or which person it speaks of.
 
 use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
 use time::Duration;
 use uuid::Uuid;
 
@@ -15,48 +16,67 @@ use crate::kit::clock::Time;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::glob::Glob;
 use crate::tokens::ledger::Artefact;
+use crate::users::Person;
 
-/// The kind under which workloads' tokens are used up, wherever they are accepted.
-pub const WORKLOAD_TOKEN: &str = "workload_token";
+/// The kind under which tokens of trusted issuers are used up, wherever they are accepted.
+pub const OUTSIDE_TOKEN: &str = "workload_token";
 
 /// Longest `aud` that is looked at.
 const MOST_AUDIENCES: usize = 16;
 
-/// A workload that its issuer vouches for.
+/// Somebody for whom a trusted issuer vouches.
 #[derive(Clone, Debug)]
-pub struct Workload {
+pub struct Vouched {
     /// The trusted issuer.
     pub issuer_id: Uuid,
-    /// Its `sub` there.
+    /// The `sub` there.
     pub subject: String,
-    /// The agent as which it acts.
-    pub holding: Holding,
-    /// Its token, to be used up.
+    /// The link of that subject, and its epoch.
+    pub link: (Uuid, i32),
+    /// Whose it is here.
+    pub who: Who,
+    /// The thumbprint of the key that whoever presents the token must prove (RFC 7800, RFC 9449 section 6.1).
+    pub jkt: Option<String>,
+    /// The token, to be used up.
     pub artefact: Artefact,
 }
 
-/// A trusted issuer that a token may mean, and the agent to which its subject is linked.
+/// To whom a subject is linked.
+#[derive(Clone, Debug)]
+pub enum Who {
+    /// The agent as which a workload acts.
+    Agent(Box<Holding>),
+    /// The person of whom an identity provider speaks.
+    Person(Person),
+}
+
+/// A trusted issuer that a token may mean, and the link of its subject.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
     issuer: TrustedIssuer,
-    holding: Option<Holding>,
+    linked: Option<((Uuid, i32), Who)>,
 }
 
 impl FromRow<'_, PgRow> for Candidate {
     fn from_row(row: &PgRow) -> sqlx::Result<Self> {
-        let sqlx::types::Json(issuer) = sqlx::Row::try_get(row, "trusted_issuer")?;
-        Ok(Self { issuer, holding: Holding::joined(row)? })
+        let sqlx::types::Json(issuer) = row.try_get("trusted_issuer")?;
+        let agent = Holding::joined(row)?.map(|holding| Who::Agent(Box::new(holding)));
+        let who = match row.try_get::<Option<Uuid>, _>("person_id")? {
+            Some(_) => Some(Who::Person(Person::from_row(row)?)),
+            None => agent,
+        };
+        let link = || Ok::<_, sqlx::Error>((row.try_get("link_id")?, row.try_get("link_epoch")?));
+        Ok(Self { issuer, linked: who.map(|who| Ok::<_, sqlx::Error>((link()?, who))).transpose()? })
     }
 }
 
-/// Whether a token's `iss`, not to be believed yet, is a URL of somebody else: agents and clients have other names.
-pub fn is_foreign(app: &App, assertion: &Assertion<'_>) -> bool {
-    let issuer = assertion.unverified().iss.as_deref().unwrap_or_default();
+/// Whether an `iss`, not to be believed yet, is a URL of somebody else: agents and clients have other names.
+pub fn is_foreign(app: &App, issuer: &str) -> bool {
     issuer.starts_with("https://") && issuer != app.config.issuer()
 }
 
-/// Verifies a workload's token. Holds no connection of the database while keys are fetched.
-pub async fn workload(app: &App, assertion: &Assertion<'_>, now: Time) -> Result<Result<Workload, Flaw>> {
+/// Verifies a token of somebody else. Holds no connection of the database while keys are fetched.
+pub async fn verify(app: &App, assertion: &Assertion<'_>, now: Time) -> Result<Result<Vouched, Flaw>> {
     let claims = assertion.unverified();
     let (Some(iss), Some(sub)) = (claims.iss.as_deref(), claims.sub.as_deref()) else {
         return Ok(Err(NOT_SIGNED));
@@ -96,13 +116,8 @@ async fn keys(app: &App, issuer: &TrustedIssuer, assertion: &Assertion<'_>, now:
 }
 
 /// The issuer's rules (RFC 7523 section 3, RFC 8725 sections 3.8 and 3.9).
-fn decide(
-    candidate: Candidate,
-    assertion: &Assertion<'_>,
-    keys: &[Key],
-    now: Time,
-) -> Result<Workload, Flaw> {
-    let Candidate { issuer, holding } = candidate;
+fn decide(candidate: Candidate, assertion: &Assertion<'_>, keys: &[Key], now: Time) -> Result<Vouched, Flaw> {
+    let Candidate { issuer, linked } = candidate;
     let seconds = |count: i32| Duration::seconds(count.into());
     let expected =
         Expected { audience: &issuer.audience, longest: seconds(issuer.max_lifetime_seconds), now };
@@ -119,7 +134,30 @@ fn decide(
             "it lacks a claim that the trusted issuer's entry requires, or has another value there",
         ));
     }
-    let holding = holding.ok_or(Flaw("its sub is linked to no agent"))?;
-    let artefact = Artefact { kind: WORKLOAD_TOKEN, key: once.key, until: once.until };
-    Ok(Workload { issuer_id: issuer.id, subject, holding, artefact })
+    let (link, who) = linked.ok_or(Flaw("its sub is linked to no agent and no person"))?;
+    if matches!(who, Who::Person(_)) {
+        check_party(assertion, &issuer.audience)?;
+    }
+    let jkt = confirmation(assertion)?;
+    let artefact = Artefact { kind: OUTSIDE_TOKEN, key: once.key, until: once.until };
+    Ok(Vouched { issuer_id: issuer.id, subject, link, who, jkt, artefact })
+}
+
+/// An ID token says to whom it was issued, where it is meant for others too (OpenID Connect Core 1.0 section 3.1.3.7).
+fn check_party(assertion: &Assertion<'_>, audience: &str) -> Result<(), Flaw> {
+    match assertion.claim("azp") {
+        None if assertion.unverified().audiences().len() == 1 => Ok(()),
+        Some(Value::String(party)) if party == audience => Ok(()),
+        _ => {
+            Err(Flaw("its azp is not the audience of the trusted issuer's entry, and it is meant for others"))
+        }
+    }
+}
+
+/// The key to which the token is bound, if it is.
+fn confirmation(assertion: &Assertion<'_>) -> Result<Option<String>, Flaw> {
+    let Some(cnf) = assertion.claim("cnf") else { return Ok(None) };
+    let jkt = cnf.as_object().filter(|members| members.len() == 1).and_then(|members| members.get("jkt"));
+    let jkt = jkt.and_then(Value::as_str);
+    jkt.map(|jkt| Some(jkt.to_owned())).ok_or(Flaw("it is bound to a key in a way that can't be proven here"))
 }
