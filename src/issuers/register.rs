@@ -10,6 +10,7 @@ use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::ids;
+use crate::kit::jwk::AlgorithmName;
 use crate::kit::jwks::JwkSet;
 use crate::tenancy;
 
@@ -38,6 +39,7 @@ pub struct NewIssuer {
     #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
+    #[schema(value_type = Option<Vec<AlgorithmName>>, min_items = 1)]
     pub algorithms: Option<Vec<String>>,
     /// The longest life of a token, in seconds.
     #[schema(minimum = 60, maximum = 86_400)]

@@ -10,6 +10,7 @@ use super::{lock, rules, store, subjects};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
+use crate::kit::jwk::AlgorithmName;
 use crate::kit::jwks::JwkSet;
 
 /// The members of a PATCH.
@@ -25,6 +26,7 @@ pub struct IssuerPatch {
     #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
+    #[schema(value_type = Option<Vec<AlgorithmName>>, min_items = 1)]
     pub algorithms: Option<Vec<String>>,
     /// The longest life of a token, in seconds.
     #[schema(minimum = 60, maximum = 86_400)]

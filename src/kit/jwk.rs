@@ -6,9 +6,15 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::jws::{Flaw, Key};
 use super::secret;
+
+/// A signature algorithm.
+#[derive(ToSchema)]
+#[schema(pattern = "^(ES256|ES384|EdDSA|RS256|PS256)$")]
+pub struct AlgorithmName(pub String);
 
 /// The algorithms of all kinds.
 pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
