@@ -49,26 +49,29 @@ enum Moment {
 
 /// Status and error, and whether the log of the person's tenant tells of it; an empty error for what is let through.
 fn verdict(state: State, moment: Moment) -> (u16, &'static str, bool) {
+    let refused = (400, "invalid_grant", true);
     match (state, moment) {
         (S::TenantSuspended | S::PersonInactive | S::PersonInNewEpoch, Moment::Start) => {
             (401, "login_required", false)
         }
         // The person is asked anew.
         (S::ConsentRevoked, Moment::Start) => (200, "", false),
-        (S::TenantSuspended | S::PersonInactive | S::PersonInNewEpoch | S::ConsentRevoked, _) => {
-            (400, "invalid_grant", true)
-        }
+        (S::TenantSuspended | S::PersonInactive | S::PersonInNewEpoch | S::ConsentRevoked, _) => refused,
         (S::DocumentGone | S::DocumentOfAnother, _) => (401, "invalid_client", false),
         (S::DocumentSilent, _) => (503, "temporarily_unavailable", false),
-        (S::DocumentWithoutRedirect, Moment::Start) => (400, "invalid_request", false),
-        (S::DocumentWithoutRedirect, Moment::Redeem) => (400, "invalid_grant", true),
-        // Nobody is sent anywhere.
-        (S::DocumentWithoutRedirect, Moment::Refresh) => (200, "", false),
+        (S::DocumentWithoutRedirect, moment) => match moment {
+            Moment::Start => (400, "invalid_request", false),
+            Moment::Redeem => refused,
+            // Nobody is sent anywhere.
+            Moment::Refresh => (200, "", false),
+        },
         // At the start the person is known already.
         (S::DocumentWithoutScope, _) => (400, "invalid_scope", true),
-        (S::DocumentWithoutRefresh, Moment::Refresh) => (400, "unauthorized_client", false),
-        (S::DocumentWithoutRefresh, Moment::Start) => (302, "", false),
-        (S::DocumentWithoutRefresh, Moment::Redeem) => (200, "", false),
+        (S::DocumentWithoutRefresh, moment) => match moment {
+            Moment::Start => (302, "", false),
+            Moment::Redeem => (200, "", false),
+            Moment::Refresh => (400, "unauthorized_client", false),
+        },
     }
 }
 
