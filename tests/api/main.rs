@@ -63,6 +63,7 @@ mod dry_run;
 mod enrolment;
 mod events;
 mod exchange;
+mod federated_attacks;
 mod federation;
 mod first;
 mod forest;

@@ -3,6 +3,7 @@
 
 mod ending;
 mod refused;
+mod states;
 
 use serde_json::{Value, json};
 
