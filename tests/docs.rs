@@ -184,6 +184,7 @@ fn the_tours_work_when_pasted() {
         let output = tour::run(&server, "README.md", "sh tour sdk", Some(&environment));
         assert_in_order(&output, &["spiffe://", "False"]);
     }
+    quick_start(&server);
     let output = tour::run(&server, "docs/authorization.md", "sh tour", None);
     assert_in_order(
         &output,
@@ -201,4 +202,36 @@ fn the_tours_work_when_pasted() {
     let more =
         ["/fetcher-", "\"delegation_depth\":2", "\"nodes\":", "{\"revoked\":true}", "{\"active\":false}"];
     assert_in_order(&output, &[hops, more].concat());
+}
+
+/// Every step shows what its heading promises.
+fn quick_start(server: &tour::Server) {
+    let output = tour::run(server, "docs/quickstart.md", "sh tour", None);
+    let obtained =
+        ["/planner-", "\"api_key\": \"zid_sk_", "\"active\":true", "\"invalid_scope\"", "\"max_hops\":2"];
+    // Who acts stands outermost, within it who acted before, and the planner is the subject still.
+    let chain = [
+        "\"act\": {",
+        "\"act\": {",
+        "/fetcher-",
+        "/writer-",
+        "\"delegation_depth\": 2",
+        "\"sub\": \"spiffe://",
+    ];
+    let read = ["/planner-", "\"nodes\"", "/fetcher-", "/writer-", "\"attenuated\": [", "\"data:write\""];
+    let ended = [
+        "\"revoked_count\":3",
+        "\"revoked\":true",
+        "{\"active\":false}",
+        "{\"active\":false}",
+        "{\"active\":false}",
+    ];
+    let logged = [
+        "\"invalid_grant\"",
+        "\"token.refused\"",
+        "\"token.revoked\"",
+        "\"quick start\"",
+        "\"token.issued\"",
+    ];
+    assert_in_order(&output, &[&obtained[..], &chain, &read, &ended, &logged].concat());
 }
