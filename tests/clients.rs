@@ -1,5 +1,6 @@
 //! Strict clients that others wrote, unmodified, against the built server: installs what `tests/clients` asks for, starts an
-//! open server as in development and a strict one as in production, and runs the clients' scripts against both.
+//! open server as in development and a strict one as in production, and runs the clients' scripts against both. And
+//! schemathesis, which reads the document of the API and tries everything.
 
 #[path = "support/https.rs"]
 #[expect(dead_code, clippy::unwrap_used, reason = "written for tests of another kind, which use all of it")]
@@ -56,6 +57,30 @@ fn published_clients_work_against_the_built_server() -> Result<()> {
         println!("{out}{err}");
         ensure!(status.success(), "{status}\n{}\n{}", open.last_lines(), strict.last_lines());
     }
+    Ok(())
+}
+
+/// The server against its own document: schemathesis sends what the document allows and what it does not.
+#[test]
+fn the_server_does_what_its_document_says() -> Result<()> {
+    let python = environment("schemathesis-venv", "tests/schemathesis", "schemathesis")?;
+    let home = Home::new("schema")?;
+    // Wrong credentials are part of what is sent.
+    let settings = [("CHANCERY_ISSUER", "https://id.example.com"), ("CHANCERY_LOCKOUT_FAILURES", "0")];
+    let (server, key) = production(&home, &settings)?;
+    let mut tests = Command::new(&python);
+    tests
+        .arg("tests/schemathesis/run.py")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1")
+        .env("NO_COLOR", "1")
+        .env("CHANCERY_URL", server.url())
+        .env("CHANCERY_ADMIN_KEY", key);
+    let Finished { status, out, err } = run(tests, &home.next_log(), TESTS)?;
+    println!("{out}{err}");
+    ensure!(status.success(), "schemathesis: {status}\n{}", server.last_lines());
     Ok(())
 }
 

@@ -6,6 +6,8 @@
 mod actions;
 #[path = "docs/names.rs"]
 mod names;
+#[path = "docs/parameters.rs"]
+mod parameters;
 #[path = "support/routes.rs"]
 mod route_table;
 #[path = "docs/routes.rs"]
@@ -123,6 +125,15 @@ fn the_document_of_the_api_has_every_route_and_no_other() {
 }
 
 #[test]
+fn the_document_of_the_api_has_the_parameters_that_the_sources_know() {
+    let document = chancery::openapi::document();
+    let known = parameters::known();
+    assert_same("the document of the API, under /oauth2/,", &parameters::of_endpoints(&document), &known);
+    let request = &document["components"]["schemas"]["TokenRequest"];
+    assert_same("TokenRequest", &parameters::described(&document, request), &parameters::of_tokens());
+}
+
+#[test]
 fn the_collection_for_postman_is_current() {
     let collection = chancery::openapi::collection(&chancery::openapi::document());
     let kept: serde_json::Value = serde_json::from_str(&read("docs/postman.json")).expect("JSON");
@@ -173,6 +184,7 @@ fn the_tours_work_when_pasted() {
         let output = tour::run(&server, "README.md", "sh tour sdk", Some(&environment));
         assert_in_order(&output, &["spiffe://", "False"]);
     }
+    quick_start(&server);
     let output = tour::run(&server, "docs/authorization.md", "sh tour", None);
     assert_in_order(
         &output,
@@ -190,4 +202,36 @@ fn the_tours_work_when_pasted() {
     let more =
         ["/fetcher-", "\"delegation_depth\":2", "\"nodes\":", "{\"revoked\":true}", "{\"active\":false}"];
     assert_in_order(&output, &[hops, more].concat());
+}
+
+/// Every step shows what its heading promises.
+fn quick_start(server: &tour::Server) {
+    let output = tour::run(server, "docs/quickstart.md", "sh tour", None);
+    let obtained =
+        ["/planner-", "\"api_key\": \"zid_sk_", "\"active\":true", "\"invalid_scope\"", "\"max_hops\":2"];
+    // Who acts stands outermost, within it who acted before, and the planner is the subject still.
+    let chain = [
+        "\"act\": {",
+        "\"act\": {",
+        "/fetcher-",
+        "/writer-",
+        "\"delegation_depth\": 2",
+        "\"sub\": \"spiffe://",
+    ];
+    let read = ["/planner-", "\"nodes\"", "/fetcher-", "/writer-", "\"attenuated\": [", "\"data:write\""];
+    let ended = [
+        "\"revoked_count\":3",
+        "\"revoked\":true",
+        "{\"active\":false}",
+        "{\"active\":false}",
+        "{\"active\":false}",
+    ];
+    let logged = [
+        "\"invalid_grant\"",
+        "\"token.refused\"",
+        "\"token.revoked\"",
+        "\"quick start\"",
+        "\"token.issued\"",
+    ];
+    assert_in_order(&output, &[&obtained[..], &chain, &read, &ended, &logged].concat());
 }

@@ -1,6 +1,8 @@
 //! The rules of `CONTRIBUTING.md` about layout, executed. Each rule lies in a file of `tests/tidy/`, with its own tests.
 #![expect(clippy::expect_used, reason = "a test that cannot read the sources has failed")]
 
+#[path = "tidy/outbound.rs"]
+mod outbound;
 #[path = "tidy/size.rs"]
 mod size;
 #[path = "tidy/statements.rs"]
@@ -20,6 +22,12 @@ fn assert_none(faults: impl IntoIterator<Item = String>) {
 #[test]
 fn a_stratum_uses_only_those_above_it() {
     assert_none(rust_files("src").iter().flat_map(strata::check));
+}
+
+#[test]
+fn only_one_module_reaches_outwards() {
+    assert_none(rust_files("src").iter().flat_map(outbound::check));
+    assert_none(outbound::check_manifest(include_str!("../Cargo.toml")));
 }
 
 #[test]

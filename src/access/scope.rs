@@ -1,11 +1,18 @@
 //! Scopes (RFC 6749 section 3.3) and the one way in which they shrink.
 
+use utoipa::ToSchema;
+
 use crate::kit::cx::Caller;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 
 /// Scopes in the order in which they were asked for, each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scopes(Vec<String>);
+
+/// A scope.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[!#-\[\]-~]{1,255}$")]
+pub struct ScopeName(pub String);
 
 /// What a layer allows. `None`: the layer does not restrict. An empty set: nothing at all.
 pub type Ceiling = Option<Scopes>;

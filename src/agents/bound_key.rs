@@ -18,7 +18,7 @@ use crate::tokens;
 pub struct NewDpopKey {
     /// The public half as a JWK.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, required = true)]
     pub new_public_jwk: Value,
     /// Why, for the audit log.
     #[serde(default)]

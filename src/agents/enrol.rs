@@ -34,8 +34,10 @@ const PROOF: &str = "key_proof";
 #[schema(as = KeyEnrolment)]
 pub struct Enrolment {
     /// A P-256 key as SPKI PEM.
+    #[schema(min_length = 1)]
     pub new_public_key_pem: String,
     /// A JWT that the new key signed.
+    #[schema(min_length = 1)]
     pub new_key_proof: String,
     /// A JWT that the current key signed and that names the new one in `nkt`; needed when there is a current key.
     #[serde(default)]

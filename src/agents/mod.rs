@@ -26,7 +26,7 @@ pub use lifecycle::{
     revoke_tokens, rotate_key, usable,
 };
 pub use offboard::{Leaver, Offboarded, offboard};
-pub use register::{NewAgent, Registered, register, register_for_key};
+pub use register::{NewAgent, Registered, Registration, register, register_for_key};
 pub use store::Filter;
 pub use types::{Agent, IdentityType, Status, TrustLevel};
 pub use update::{AgentPatch, ceiling, check_takeover, update};

@@ -10,6 +10,7 @@ use super::identity::Tiers;
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
 use super::{bound_key, get, public_key, store};
+use crate::access::scope::ScopeName;
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::api_keys::{self, NewApiKey, Settings};
 use crate::audit::{self, Event};
@@ -20,6 +21,7 @@ use crate::kit::cx::{Caller, Cx};
 use crate::kit::error::{Error, Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::kit::http::members;
+use crate::kit::http::members::{IdOrEmpty, TimeOrEmpty};
 use crate::kit::ids;
 use crate::kit::secret::Secret;
 use crate::policies::Policy;
@@ -32,6 +34,7 @@ pub struct NewAgent {
     #[serde(default)]
     pub name: String,
     /// The tenant's own id for it: `[A-Za-z0-9._-]`.
+    #[schema(pattern = "^[A-Za-z0-9._-]+$", max_length = 255)]
     pub external_id: String,
     /// What kind of thing it is.
     #[serde(default)]
@@ -68,13 +71,29 @@ pub struct NewAgent {
     pub public_key_pem: Option<String>,
     /// Scopes it is limited to; empty means no limit but for reserved scopes.
     #[serde(default)]
+    #[schema(value_type = Vec<ScopeName>)]
     pub allowed_scopes: Vec<String>,
     /// The policy over everything issued to it.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub credential_policy_id: Option<String>,
     /// A narrower policy over its first key.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub api_key_credential_policy_id: Option<String>,
     /// When it ends, RFC 3339.
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub expires_at: Option<String>,
+}
+
+/// The same with the name that an agent with a key must have, for the document of the API.
+#[derive(ToSchema)]
+#[schema(as = AgentRegistration)]
+pub struct Registration {
+    /// All but the name.
+    #[serde(flatten)]
+    pub rest: NewAgent,
+    /// What people call it.
+    #[schema(pattern = r"\S")]
+    pub name: String,
 }
 
 /// The outcome of a registration.

@@ -103,7 +103,7 @@ struct AgentList {
 /// Registers an agent with its first API key, which is shown this once.
 #[utoipa::path(post, path = "/agents/register",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
-    request_body = NewAgent, responses((status = 201, body = WithKey)), security(("admin" = ["nhi:manage"])))]
+    request_body = agents::Registration, responses((status = 201, body = WithKey)), security(("admin" = ["nhi:manage"])))]
 async fn register(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::types::{ApiKey, Environment, NewApiKey, Settings};
 use super::{create, get};
+use crate::access::scope::ScopeName;
 use crate::access::scope::{self, Ceiling, Scopes};
 use crate::agents::{self, Agent};
 use crate::kit::app::App;
@@ -17,6 +18,7 @@ use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::kit::http::members;
+use crate::kit::http::members::IdOrEmpty;
 use crate::kit::ids;
 use crate::policies::Policy;
 use crate::{policies, tenancy};
@@ -30,20 +32,26 @@ const LONGEST_DAYS: i64 = 3650;
 #[schema(as = NewApiKey)]
 pub struct KeyRequest {
     /// For whom or what; not empty.
+    #[schema(required = true, pattern = r"\S")]
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
     /// Whose tokens it obtains; without one a service is registered for it.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub identity_id: Option<String>,
     /// Scopes it is limited to; an empty list does not limit.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub scopes: Option<Vec<String>>,
     /// `live` or `test`; "" is `live`.
+    #[schema(pattern = "^(live|test)?$")]
     pub environment: Option<String>,
     /// 1 to 3650; without it the key lives as long as its identity.
+    #[schema(minimum = 1, maximum = 3650)]
     pub expires_in_days: Option<i64>,
     /// Anything else.
     pub metadata: Option<Value>,
     /// A policy within the identity's; without it the identity's own.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub credential_policy_id: Option<String>,
     /// The networks it works from; an empty list does not limit.
     pub ip_allowlist: Option<Vec<String>>,

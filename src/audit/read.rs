@@ -15,6 +15,7 @@ use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
+use crate::kit::http::members::TimeOrEmpty;
 use crate::kit::secret::sha256;
 use crate::kit::{ids, timestamp};
 
@@ -75,6 +76,7 @@ pub struct Filter {
     #[serde(alias = "resource_type")]
     pub target_type: Option<String>,
     /// `success` or `failure`.
+    #[schema(pattern = "^(success|failure|refused)?$")]
     pub status: Option<String>,
     /// From which address.
     pub ip: Option<String>,
@@ -86,9 +88,11 @@ pub struct Filter {
     pub session_id: Option<String>,
     /// Not before this moment.
     #[serde(alias = "from")]
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub since: Option<String>,
     /// Not after this moment.
     #[serde(alias = "to")]
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub until: Option<String>,
 }
 

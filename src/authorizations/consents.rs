@@ -5,12 +5,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
+use crate::access::scope::ScopeName;
 use crate::access::scope::{Scopes, is_reserved};
 use crate::clients;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
+use crate::kit::http::members::AudienceName;
 use crate::kit::http::page::Page;
 use crate::kit::ids;
 use crate::tokens::{self, Anchor};
@@ -79,14 +81,19 @@ pub struct ConsentFilter {
 #[serde(default)]
 pub struct NewConsent {
     /// The person's row.
+    #[schema(required = true)]
     pub user_id: Uuid,
     /// The client, as it names itself.
+    #[schema(required = true, min_length = 1)]
     pub client_id: String,
     /// What it may obtain.
+    #[schema(value_type = Vec<ScopeName>)]
     pub scopes: Vec<String>,
     /// The same, space-separated.
+    #[schema(pattern = r"^( *[!#-\[\]-~]{1,255}( +[!#-\[\]-~]{1,255})* *)?$")]
     pub scope: String,
     /// For which resources; none means this server.
+    #[schema(value_type = Vec<AudienceName>)]
     pub resources: Vec<String>,
 }
 

@@ -34,6 +34,7 @@ pub struct Rotation {
 #[schema(as = OAuthClientsRevocation)]
 pub struct BulkRevocation {
     /// A glob over `client_id`.
+    #[schema(required = true, min_length = 1, max_length = 512)]
     pub client_id_pattern: String,
     /// Why; stands with every token that ends.
     pub reason: String,

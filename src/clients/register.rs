@@ -7,10 +7,14 @@ use utoipa::ToSchema;
 use super::grant_types::{AUTHORIZATION_CODE, CLIENT_CREDENTIALS};
 use super::types::{AuthMethod, Client, ClientType, Dpop, Secrets};
 use super::{Created, lifecycle, rules, store};
+use crate::access::scope::ScopeName;
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse_at};
+use crate::kit::http::members::{AudienceName, IdOrEmpty};
 use crate::kit::ids;
+use crate::kit::jwks::JwkSet;
+use crate::policies::GrantTypeName;
 use crate::tenancy;
 
 /// A client to be registered. Members it does not know are ignored; an empty text or list counts as absent.
@@ -18,8 +22,10 @@ use crate::tenancy;
 #[schema(as = NewOAuthClient)]
 pub struct NewClient {
     /// By which it will name itself: `[A-Za-z0-9._:-]`.
+    #[schema(pattern = "^[A-Za-z0-9._:-]+$", max_length = 255)]
     pub client_id: String,
     /// What people call it; not blank.
+    #[schema(pattern = r"\S")]
     pub name: String,
     /// What it is for.
     #[serde(default)]
@@ -28,26 +34,34 @@ pub struct NewClient {
     pub confidential: Option<bool>,
     /// How it will authenticate.
     #[serde(default)]
+    #[schema(pattern = "^(none|client_secret_basic|client_secret_post|private_key_jwt)?$")]
     pub token_endpoint_auth_method: String,
     /// Short names or URNs of the grants it may use.
+    #[schema(value_type = Option<Vec<GrantTypeName>>)]
     pub grant_types: Option<Vec<String>>,
     /// What it may obtain at the most.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub scopes: Option<Vec<String>>,
     /// Where codes may be sent.
     pub redirect_uris: Option<Vec<String>>,
     /// How long its tokens live, in seconds; 0 leaves that to policies and the server.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub access_token_ttl: i32,
     /// The same of refresh tokens.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub refresh_token_ttl: i32,
     /// What becomes of a refresh token that comes again: `refuse`, `quiet` or `reissue`; "" means `quiet`.
     #[serde(default)]
+    #[schema(pattern = "^(refuse|quiet|reissue)?$")]
     pub refresh_token_reuse: String,
     /// The identity of the tenant as which it acts.
     #[serde(default)]
+    #[schema(value_type = IdOrEmpty)]
     pub identity_id: String,
     /// Its public keys.
+    #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// Where its keys are.
     #[serde(default)]
@@ -64,10 +78,13 @@ pub struct NewClient {
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// For whom its tokens may be meant.
+    #[schema(value_type = Option<Vec<AudienceName>>)]
     pub allowed_audiences: Option<Vec<String>>,
     /// By which names it is itself what tokens are meant for.
+    #[schema(value_type = Option<Vec<AudienceName>>)]
     pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims.
+    #[schema(pattern = "^(zeroid|rfc8693|shark|rfc9068)?$")]
     pub token_profile: Option<String>,
     /// Whether it is to obtain only tokens that are bound to a key (RFC 9449 section 5.2).
     #[serde(default)]
@@ -77,9 +94,11 @@ pub struct NewClient {
     pub dpop_nonce_required: bool,
     /// How it hears of an approval (CIBA); only `poll` is there.
     #[serde(default)]
+    #[schema(pattern = "^(poll)?$")]
     pub backchannel_token_delivery_mode: String,
     /// Where it would hear of it.
     #[serde(default)]
+    #[schema(pattern = "^$")]
     pub client_notification_endpoint: String,
 }
 

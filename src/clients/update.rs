@@ -7,9 +7,13 @@ use uuid::Uuid;
 
 use super::types::{Client, Dpop};
 use super::{lifecycle, lock, rules};
+use crate::access::scope::ScopeName;
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
+use crate::kit::http::members::AudienceName;
+use crate::kit::jwks::JwkSet;
+use crate::policies::GrantTypeName;
 
 /// The members of a PATCH.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -17,30 +21,40 @@ use crate::kit::error::Result;
 #[schema(as = OAuthClientPatch)]
 pub struct ClientPatch {
     /// What people call it.
+    #[schema(pattern = r"\S")]
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,
     /// Short names or URNs of the grants it may use.
+    #[schema(value_type = Option<Vec<GrantTypeName>>)]
     pub grant_types: Option<Vec<String>>,
     /// What it may obtain at the most.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub scopes: Option<Vec<String>>,
     /// Where codes may be sent.
     pub redirect_uris: Option<Vec<String>>,
     /// How long its tokens live, in seconds.
+    #[schema(minimum = 0)]
     pub access_token_ttl: Option<i32>,
     /// How long its refresh tokens live, in seconds.
+    #[schema(minimum = 0)]
     pub refresh_token_ttl: Option<i32>,
     /// What becomes of a refresh token that comes again.
+    #[schema(pattern = "^(refuse|quiet|reissue)?$")]
     pub refresh_token_reuse: Option<String>,
     /// Its public keys, in the place of where they are; a set without keys takes them away.
+    #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// Where they are, in their place; "" takes that away.
     pub jwks_uri: Option<String>,
     /// For whom its tokens may be meant; an empty list lifts the limit.
+    #[schema(value_type = Option<Vec<AudienceName>>)]
     pub allowed_audiences: Option<Vec<String>>,
     /// By which names it is itself what tokens are meant for.
+    #[schema(value_type = Option<Vec<AudienceName>>)]
     pub resources: Option<Vec<String>>,
     /// The shape of its tokens' claims; "" leaves that to the server.
+    #[schema(pattern = "^(zeroid|rfc8693|shark|rfc9068)?$")]
     pub token_profile: Option<String>,
     /// Whether it obtains only tokens that are bound to a key.
     pub dpop_bound_access_tokens: Option<bool>,

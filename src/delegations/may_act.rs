@@ -6,12 +6,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store::{self, MayActFilter};
+use crate::access::scope::ScopeName;
 use crate::access::scope::{Ceiling, Scopes, check_grantable};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 use crate::kit::http::limits::check_text;
+use crate::kit::http::members::TimeOrEmpty;
 use crate::kit::{ids, timestamp};
 use crate::tenancy;
 
@@ -101,15 +103,20 @@ pub fn authorize<'a>(grants: &'a [MayAct], question: &Question<'_>) -> Result<&'
 pub struct NewMayAct {
     /// The actor.
     #[serde(default)]
+    #[schema(required = true, pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]+$")]
     pub from_id: String,
     /// The principal.
     #[serde(default)]
+    #[schema(required = true, pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]+$")]
     pub to_id: String,
     /// 1 when absent or less.
+    #[schema(maximum = 64)]
     pub max_hops: Option<i64>,
     /// Empty means no limit.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub scopes: Option<Vec<String>>,
     /// A time to come.
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub expires_at: Option<String>,
 }
 

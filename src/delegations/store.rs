@@ -160,7 +160,7 @@ pub async fn links(cx: &mut Cx, jtis: &[Uuid]) -> sqlx::Result<Vec<Link>> {
     .await
 }
 
-/// By holder, of whom every credential has one: the index of each leads to the tenant's own rows, and ids are by time.
+/// By holder or, where there is none, by person: the index of each leads to the tenant's own rows, and ids are by time.
 pub async fn chains(cx: &mut Cx, since: Time, until: Time, limit: i64) -> sqlx::Result<Vec<Chain>> {
     sqlx::query_as(
         "with issued as (
@@ -170,8 +170,8 @@ pub async fn chains(cx: &mut Cx, since: Time, until: Time, limit: i64) -> sqlx::
                and c.jti >= $3 and c.jti < $4
              union all
              select c.mission_id, c.issued_at, c.delegation_depth
-             from oauth_clients o join credentials c on c.oauth_client_id = o.id and c.identity_id is null
-             where o.account_id = $1 and o.project_id = $2 and c.account_id = $1 and c.project_id = $2
+             from users u join credentials c on c.person_id = u.id and c.identity_id is null
+             where u.account_id = $1 and u.project_id = $2 and c.account_id = $1 and c.project_id = $2
                and c.jti >= $3 and c.jti < $4
          )
          select mission_id as chain_id, min(issued_at) as started_at, max(issued_at) as last_activity_at,

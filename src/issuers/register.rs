@@ -10,6 +10,8 @@ use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::ids;
+use crate::kit::jwk::AlgorithmName;
+use crate::kit::jwks::JwkSet;
 use crate::tenancy;
 
 /// How long a token may live, and how old it may be, where nothing else is said, in seconds.
@@ -23,6 +25,7 @@ const USUAL: [&str; 2] = ["ES256", "RS256"];
 #[schema(as = NewTrustedIssuer)]
 pub struct NewIssuer {
     /// What its tokens say in `iss`.
+    #[schema(pattern = "^https?://")]
     pub issuer: String,
     /// What they must say in `aud`.
     #[serde(default)]
@@ -33,19 +36,23 @@ pub struct NewIssuer {
     /// Where its keys are.
     pub jwks_uri: Option<String>,
     /// Its keys, in place of that.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
+    #[schema(value_type = Option<Vec<AlgorithmName>>, min_items = 1)]
     pub algorithms: Option<Vec<String>>,
     /// The longest life of a token, in seconds.
+    #[schema(minimum = 60, maximum = 86_400)]
     pub max_lifetime_seconds: Option<i32>,
     /// How long ago it may have been issued, in seconds; as long as it may live, when absent.
+    #[schema(minimum = 60, maximum = 86_400)]
     pub max_age_seconds: Option<i32>,
     /// A glob that every subject must match.
     #[serde(default)]
     pub subject_pattern: String,
     /// Claims that every token must have.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
     pub required_claims: Map<String, Value>,
 }
 

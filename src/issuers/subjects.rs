@@ -54,6 +54,7 @@ impl LinkedSubject {
 #[schema(as = NewLinkedSubject)]
 pub struct NewSubject {
     /// What tokens say in `sub`.
+    #[schema(min_length = 1)]
     pub subject: String,
     /// An agent of the tenant.
     pub identity_id: Option<Uuid>,

@@ -10,6 +10,8 @@ use super::{lock, rules, store, subjects};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::Result;
+use crate::kit::jwk::AlgorithmName;
+use crate::kit::jwks::JwkSet;
 
 /// The members of a PATCH.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
@@ -21,17 +23,21 @@ pub struct IssuerPatch {
     /// Where its keys are; takes inline keys away.
     pub jwks_uri: Option<String>,
     /// Its keys; take the address away.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<JwkSet>)]
     pub jwks: Option<Value>,
     /// With what they may sign.
+    #[schema(value_type = Option<Vec<AlgorithmName>>, min_items = 1)]
     pub algorithms: Option<Vec<String>>,
     /// The longest life of a token, in seconds.
+    #[schema(minimum = 60, maximum = 86_400)]
     pub max_lifetime_seconds: Option<i32>,
     /// How long ago it may have been issued, in seconds.
+    #[schema(minimum = 60, maximum = 86_400)]
     pub max_age_seconds: Option<i32>,
     /// A glob that every subject must match; "" lets all pass.
     pub subject_pattern: Option<String>,
     /// Claims that every token must have.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub required_claims: Option<Map<String, Value>>,
     /// Whether its tokens are accepted.
     pub is_active: Option<bool>,

@@ -1,15 +1,23 @@
 //! Public keys as JWKs (RFC 7517): which kinds there are, whether one is sound, and its thumbprint (RFC 7638).
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use p256::PublicKey;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::jws::{Flaw, Key};
 use super::secret;
 
+/// A signature algorithm.
+#[derive(ToSchema)]
+#[schema(pattern = "^(ES256|ES384|EdDSA|RS256|PS256)$")]
+pub struct AlgorithmName(pub String);
+
 /// The algorithms of all kinds.
-pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "RS256", "PS256"];
+pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
 
 /// Members of private and symmetric keys.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
@@ -20,6 +28,9 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The key is not for others to see.
 pub const PRIVATE_KEY: Flaw =
     Flaw("it holds a private key: send the public key only, and make that key anew");
+
+/// The members of a key of an elliptic curve with two coordinates.
+const EC: &[&str] = &["crv", "kty", "x", "y"];
 
 /// A kind of key.
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +48,15 @@ pub fn kind(key: &Map<String, Value>) -> Result<Kind, Flaw> {
     }
     let text = |member: &str| key.get(member).and_then(Value::as_str).unwrap_or_default();
     let (members, algorithms): (&[&str], &[&str]) = match (text("kty"), text("crv")) {
-        ("EC", "P-256") if is_point(text("x"), text("y")) => (&["crv", "kty", "x", "y"], &["ES256"]),
+        ("EC", "P-256") if is_point(&ECDSA_P256_SHA256_FIXED, 32, [text("x"), text("y")]) => (EC, &["ES256"]),
+        ("EC", "P-384") if is_point(&ECDSA_P384_SHA384_FIXED, 48, [text("x"), text("y")]) => (EC, &["ES384"]),
         ("OKP", "Ed25519") if bytes(text("x")).is_some_and(|x| x.len() == 32) => {
             (&["crv", "kty", "x"], &["EdDSA"])
         }
         ("RSA", _) if is_rsa(text("n"), text("e")) => (&["e", "kty", "n"], &["RS256", "PS256"]),
         _ => {
             return Err(Flaw(
-                "it is no point of P-256 (kty EC), no Ed25519 key (kty OKP), and no RSA key of 2048 to 8192 bits with \
+                "it is no point of P-256 or P-384 (kty EC), no Ed25519 key (kty OKP), and no RSA key of 2048 to 8192 bits with \
                  an odd exponent of at least 65537",
             ));
         }
@@ -74,9 +86,10 @@ impl PublicJwk {
     }
 }
 
-fn is_point(x: &str, y: &str) -> bool {
-    let (Some(x), Some(y)) = (bytes(x), bytes(y)) else { return false };
-    x.len() == 32 && y.len() == 32 && PublicKey::from_sec1_bytes(&[&[4], &x[..], &y[..]].concat()).is_ok()
+fn is_point(curve: &'static EcdsaVerificationAlgorithm, length: usize, coordinates: [&str; 2]) -> bool {
+    let [Some(x), Some(y)] = coordinates.map(bytes) else { return false };
+    let point = [&[4], &x[..], &y[..]].concat();
+    x.len() == length && y.len() == length && ParsedPublicKey::new(curve, point).is_ok()
 }
 
 /// With an exponent of 1 a signature is the message itself; small ones help forgers against careless verifiers.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::error::{Error, Kind, Result, refuse_at};
 use super::jwk;
@@ -13,6 +14,14 @@ const MOST: usize = 16;
 
 /// Most keys that are kept of a set that was fetched.
 const MOST_FETCHED: usize = 100;
+
+/// A set as it is sent (RFC 7517 section 5).
+#[derive(ToSchema)]
+pub struct JwkSet {
+    /// Public keys.
+    #[schema(value_type = Vec<Object>)]
+    pub keys: Vec<Value>,
+}
 
 /// The set with its known members only; `None` for one without keys.
 pub fn public(sent: &Value) -> Result<Option<Value>> {
@@ -102,6 +111,29 @@ mod tests {
         assert_eq!(public(&kept).unwrap(), Some(kept));
         assert_eq!(set(&[]).unwrap(), None);
         set(&[with(with(rsa(512, &F4), "alg", json!("PS256")), "key_ops", json!(["verify"]))]).unwrap();
+    }
+
+    #[test]
+    fn a_key_of_p384_signs_with_es384_and_is_a_point_of_that_curve() {
+        // RFC 7515 has no example; the generator of the curve (FIPS 186-4 D.1.2.4) is a public key too.
+        let x = "qofKIr6LBTeOscce8yCtdG4dO2KLp5uYWfdB4IJUKjhVAvJdv1UpbDpUXjhydgq3";
+        let y = "NhfeSpYmLG9dnpi_kpLcKfj0Hb0omhR86doxE7XwuMAKYLHOHX6BnXpDHXyQ6g5f";
+        let key = json!({ "kty": "EC", "crv": "P-384", "x": x, "y": y });
+        assert_eq!(set(std::slice::from_ref(&key)).unwrap(), Some(json!({ "keys": [key] })));
+        set(&[with(key.clone(), "alg", json!("ES384"))]).unwrap();
+        for bad in [
+            with(key.clone(), "alg", json!("ES256")),
+            with(key.clone(), "alg", json!("ES512")),
+            with(key.clone(), "crv", json!("P-256")),
+            with(key.clone(), "crv", json!("P-521")),
+            with(key.clone(), "y", json!(x)),
+            with(key.clone(), "x", json!(&x[..62])),
+            with(key.clone(), "y", json!(format!("AA{y}"))),
+            with(key.clone(), "d", json!(x)),
+            with(key, "y", Value::Null),
+        ] {
+            assert!(set(std::slice::from_ref(&bad)).is_err(), "{bad}");
+        }
     }
 
     #[test]

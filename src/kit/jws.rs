@@ -75,6 +75,7 @@ impl Key {
         let text = |name: &str| key.get(name).and_then(Value::as_str);
         let algorithms: &[Algorithm] = match (text("kty")?, text("crv"), text("alg")) {
             ("EC", Some("P-256"), None | Some("ES256")) => &[Algorithm::ES256],
+            ("EC", Some("P-384"), None | Some("ES384")) => &[Algorithm::ES384],
             ("OKP", Some("Ed25519"), None | Some("EdDSA" | "Ed25519")) => &[Algorithm::EdDSA],
             ("RSA", _, Some("RS256")) => &[Algorithm::RS256],
             ("RSA", _, Some("PS256")) => &[Algorithm::PS256],
@@ -160,6 +161,7 @@ impl<'a> Jws<'a> {
 fn name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::ES256 => "ES256",
+        Algorithm::ES384 => "ES384",
         Algorithm::EdDSA => "EdDSA",
         Algorithm::RS256 => "RS256",
         Algorithm::PS256 => "PS256",

@@ -22,7 +22,7 @@ use crate::keys::Typ;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::error::{Kind, Result, refuse};
-use crate::tokens::{self, Found, payload, raw_claims};
+use crate::tokens::{self, Claims, Found, payload, raw_claims};
 
 /// The media type of a signed answer.
 const SIGNED: &str = "application/token-introspection+jwt";
@@ -32,15 +32,18 @@ const SIGNED: &str = "application/token-introspection+jwt";
 pub struct Introspection<'a> {
     /// Whether it stands at this moment.
     active: bool,
+    /// `Bearer` or `DPoP`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    token_type: &'static str,
+    /// Its claims; `status` is that of this moment.
     #[serde(flatten)]
-    #[schema(value_type = Map<String, Value>)]
+    #[schema(value_type = Claims<'static>)]
     told: Option<Told<'a>>,
 }
 
 /// What is live or only the row knows, and the token's own claims as they are written there.
 #[derive(Debug, Serialize)]
 struct Told<'a> {
-    token_type: &'static str,
     scope: String,
     status: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,13 +97,13 @@ fn answer<'a>(found: &'a Found, mut claims: BTreeMap<&'a str, &'a RawValue>) -> 
         claims.remove("agent_id");
     }
     let told = Told {
-        token_type: if found.jkt.is_some() { "DPoP" } else { "Bearer" },
         scope: found.scopes.join(" "),
         status: found.agent_status.as_deref().unwrap_or_default(),
         agent_id: found.identity_id,
         claims,
     };
-    Introspection { active: true, told: Some(told) }
+    let token_type = if found.jkt.is_some() { "DPoP" } else { "Bearer" };
+    Introspection { active: true, token_type, told: Some(told) }
 }
 
 /// The claims of a signed answer. `sub` and `exp` stand inside of `token_introspection` only, so that nobody takes the

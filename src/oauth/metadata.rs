@@ -38,13 +38,13 @@ pub struct ServerMetadata {
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions.
-    token_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    token_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
     /// Where tokens are looked at.
     introspection_endpoint: String,
     /// How clients authenticate there.
     introspection_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
-    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
     /// How a signed answer of introspection is signed.
     introspection_signing_alg_values_supported: [&'static str; 1],
     /// Where tokens are revoked.
@@ -52,11 +52,11 @@ pub struct ServerMetadata {
     /// How clients authenticate there.
     revocation_endpoint_auth_methods_supported: [&'static str; 4],
     /// How they may sign assertions there.
-    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 4],
+    revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
     /// What tokens are for by themselves.
     protected_resources: [String; 1],
     /// RFC 9449 section 5.1.
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; 5],
     /// Whether the URL of a document may be a `client_id`; absent where it may not.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id_metadata_document_supported: Option<bool>,
@@ -121,7 +121,7 @@ pub struct ResourceMetadata {
     /// How tokens are presented.
     bearer_methods_supported: [&'static str; 1],
     /// How proofs of possession may be signed (RFC 9449).
-    dpop_signing_alg_values_supported: [&'static str; 4],
+    dpop_signing_alg_values_supported: [&'static str; 5],
     /// Whether tokens must be bound to a key.
     dpop_bound_access_tokens_required: bool,
 }

@@ -136,7 +136,7 @@ impl Params {
 const REPEATED: [&str; 2] = ["audience", "resource"];
 
 /// The parameters that some endpoint reads.
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 34] = [
     "grant_type",
     "api_key",
     "scope",
@@ -168,6 +168,7 @@ const KNOWN: [&str; 33] = [
     "code_challenge_method",
     "dpop_jkt",
     "request_uri",
+    "request",
     "csrf",
     "decision",
 ];

@@ -36,6 +36,12 @@ pub struct TokenRequest {
     pub actor_token: Option<String>,
     /// Its type.
     pub actor_token_type: Option<String>,
+    /// Grant `authorization_code`: the code (RFC 6749 section 4.1.3).
+    pub code: Option<String>,
+    /// The verifier of its `code_challenge` (RFC 7636).
+    pub code_verifier: Option<String>,
+    /// Where the code was sent.
+    pub redirect_uri: Option<String>,
     /// Grant `refresh_token`: the token (RFC 6749 section 6).
     pub refresh_token: Option<String>,
     /// For whom the token is meant; may be repeated.
@@ -74,6 +80,8 @@ pub struct AuthorizationRequest {
     pub client_id: String,
     /// `code`.
     pub response_type: Option<String>,
+    /// `query`; not needed.
+    pub response_mode: Option<String>,
     /// Where the answer goes; registered for the client.
     pub redirect_uri: Option<String>,
     /// The scopes asked for, separated by spaces.

@@ -23,6 +23,7 @@ pub(super) fn complete(document: &mut Value) {
     for (path, item) in &mut paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             parameters(path, operation);
+            body(operation);
             responses(path, method, operation);
         }
     }
@@ -44,6 +45,9 @@ pub(super) fn complete(document: &mut Value) {
     Document::schemas(&mut schemas);
     for (name, schema) in schemas {
         components["schemas"][name] = json!(schema);
+    }
+    for schema in components["schemas"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        without_defaults(schema);
     }
     without_nulls(document);
     refer(&mut document["components"]["schemas"]);
@@ -87,8 +91,27 @@ fn parameters(path: &str, operation: &mut Value) {
         parameters.extend([reference("account"), reference("project")]);
         operation["servers"] = json!([{ "url": "/" }, { "url": "/api/v1" }]);
     }
+    for parameter in &mut parameters {
+        // An empty value counts as absent.
+        if parameter["in"] == "query" && parameter["required"] != true {
+            parameter["allowEmptyValue"] = json!(true);
+        }
+    }
     if !parameters.is_empty() {
         operation["parameters"] = Value::Array(parameters);
+    }
+}
+
+/// A body that may be left out is described as one that may be null. It is left out then, and not null.
+fn body(operation: &mut Value) {
+    let media = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
+    for media in media.into_iter().flat_map(Map::values_mut) {
+        let schema = &mut media["schema"];
+        if let Some(choices) =
+            schema["oneOf"].as_array().filter(|choices| choices.contains(&json!({ "type": "null" })))
+        {
+            *schema = choices[0].clone();
+        }
     }
 }
 
@@ -104,13 +127,16 @@ fn responses(path: &str, method: &str, operation: &mut Value) {
     if body {
         statuses.extend([400, 408, 413, 415]);
     }
+    if oauth {
+        statuses.extend([400, 401, 403]);
+    }
+    if path.contains('{') {
+        statuses.insert(404);
+    }
     if !oauth && secured {
         statuses.insert(422);
-        if method != "get" || path.contains('{') {
-            statuses.insert(404);
-        }
         if method != "get" {
-            statuses.insert(409);
+            statuses.extend([404, 409]);
         }
     }
     let shape = if oauth { "oauth" } else { "problem" };
@@ -158,6 +184,17 @@ fn errors() -> Value {
         }
     }
     Value::Object(responses)
+}
+
+/// What must be there has no default; the decoder's own is refused by a rule.
+fn without_defaults(schema: &mut Value) {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let members = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (name, member) in members.into_iter().flatten() {
+        if required.contains(&json!(name)) {
+            member.as_object_mut().map(|member| member.remove("default"));
+        }
+    }
 }
 
 /// No member of an answer is ever null: clients refuse that. What may be missing is not required instead.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{DEFAULT, Policy, grant_type, store};
+use crate::access::scope::ScopeName;
 use crate::access::scope::{self, Scopes};
 use crate::agents::TrustLevel;
 use crate::kit::app::App;
@@ -17,7 +18,9 @@ use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::kit::http::members;
+use crate::kit::http::members::TimeOrEmpty;
 use crate::kit::ids;
+use crate::policies::GrantTypeName;
 use crate::tenancy;
 
 /// The life of a credential where a new policy names none.
@@ -68,25 +71,44 @@ pub struct Members {
     /// What it is for.
     pub description: Option<String>,
     /// Above 0; for a new policy 0 means the default.
+    #[schema(minimum = 0)]
     pub max_ttl_seconds: Option<i32>,
     /// Short names or URNs; an empty list allows nothing.
+    #[schema(value_type = Option<Vec<GrantTypeName>>)]
     pub allowed_grant_types: Option<Vec<String>>,
     /// An empty list does not restrict.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub allowed_scopes: Option<Vec<String>>,
     /// "" for any.
+    #[schema(pattern = "^(unverified|verified_third_party|first_party)?$")]
     pub required_trust_level: Option<String>,
     /// "" for none.
+    #[schema(pattern = "^(software|platform|hardware)?$")]
     pub required_attestation: Option<String>,
     /// From 0 to 64.
+    #[schema(minimum = 0, maximum = 64)]
     pub max_delegation_depth: Option<i32>,
     /// Whether anything may be issued under it.
     pub is_active: Option<bool>,
     /// RFC 3339, in the future; "" for none.
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub expires_at: Option<String>,
     /// What makes it; ignored in a PATCH.
     pub source: Option<String>,
     /// What that program calls it; ignored in a PATCH.
     pub source_key: Option<String>,
+}
+
+/// The same with the name that a new policy must have, for the document of the API.
+#[derive(ToSchema)]
+#[schema(as = NewCredentialPolicy)]
+pub struct NewPolicy {
+    /// All but the name.
+    #[serde(flatten)]
+    pub rest: Members,
+    /// What people call it.
+    #[schema(pattern = r"\S")]
+    pub name: String,
 }
 
 impl Members {

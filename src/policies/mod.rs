@@ -5,8 +5,8 @@ mod store;
 
 pub mod routes;
 
-pub use change::{CredentialPolicy, Members, create, delete, ending, get, list, update};
-pub use grant_types::grant_type;
+pub use change::{CredentialPolicy, Members, NewPolicy, create, delete, ending, get, list, update};
+pub use grant_types::{GrantTypeName, grant_type};
 
 use std::str::FromStr;
 

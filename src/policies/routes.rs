@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
-use super::{CredentialPolicy, Members};
+use super::{CredentialPolicy, Members, NewPolicy};
 use crate::access::{Admin, ManageIdentities};
 use crate::audit::Event;
 use crate::idempotency::{self, Creation};
@@ -49,7 +49,7 @@ struct PolicyList {
 /// Makes a policy, or finds the one that the same source made under the same key.
 #[utoipa::path(post, path = "/credential-policies",
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Repeats within a minute get the first answer.")),
-    request_body = Members, responses((status = 201, body = CredentialPolicy)), security(("admin" = ["nhi:manage"])))]
+    request_body = NewPolicy, responses((status = 201, body = CredentialPolicy)), security(("admin" = ["nhi:manage"])))]
 async fn create(
     State(app): State<Arc<App>>,
     admin: Admin<ManageIdentities>,

@@ -24,6 +24,7 @@ use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::limits::check_text;
 use crate::kit::http::members;
+use crate::kit::http::members::IdOrEmpty;
 use crate::kit::ids;
 
 /// What was noticed.
@@ -133,12 +134,16 @@ pub struct Signal {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewSignal {
     /// What was noticed.
+    #[schema(value_type = SignalType)]
     pub signal_type: String,
     /// Who noticed.
+    #[schema(min_length = 1)]
     pub source: String,
     /// About which identity.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub identity_id: Option<String>,
     /// In which tree of credentials.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub mission_id: Option<String>,
     /// How bad it is.
     #[serde(default)]

@@ -11,6 +11,7 @@ use super::issue::{ClientStamp, Grant, Issued, issue};
 use super::ledger::{self, Record};
 use super::revoke::mark;
 use super::store;
+use crate::access::scope::ScopeName;
 use crate::access::scope::{Ceiling, Scopes, check_grantable, intersect, narrow, narrow_beside};
 use crate::agents::{self, Holding};
 use crate::audit::{self, Event};
@@ -21,6 +22,7 @@ use crate::kit::config::Profile;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse, refuse_at};
 use crate::kit::http::limits::check_names;
+use crate::kit::http::members::AudienceName;
 use crate::policies::{self, Policy};
 
 /// A credential to be issued. Members it does not know are ignored.
@@ -30,15 +32,21 @@ pub struct NewCredential {
     pub identity_id: Uuid,
     /// What it may do; none means all that the identity may.
     #[serde(default)]
+    #[schema(value_type = Vec<ScopeName>)]
     pub scopes: Vec<String>,
     /// How long it lives, in seconds; policies and the server may make it shorter.
     #[serde(default)]
+    #[schema(minimum = 0)]
     pub ttl_seconds: i64,
     /// The grant that the identity's policy is asked about, by either name.
     #[serde(default)]
+    #[schema(
+        pattern = "^(urn:ietf:params:oauth:grant-type:(jwt-bearer|token-exchange)|urn:openid:params:grant-type:ciba|jwt_bearer|token_exchange|client_credentials|api_key|authorization_code|refresh_token)?$"
+    )]
     pub grant_type: String,
     /// For whom it is meant; this server where nothing is said.
     #[serde(default)]
+    #[schema(value_type = Vec<AudienceName>)]
     pub audience: Vec<String>,
     /// Who alone may act for its holder (RFC 8693 section 4.4): an object with `sub`, or a list of names.
     #[serde(default)]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::actor::{Hop, Principal};
@@ -11,92 +12,170 @@ use crate::kit::clock::Time;
 use crate::kit::config::Profile;
 
 /// Claims in the order in which they are written. What is empty is left out, save what clients expect always.
-#[derive(Debug, Serialize)]
+// In the document of the API none is required: of a token that does not stand nothing is told.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TokenClaims)]
 pub struct Claims<'a> {
+    /// This server.
+    #[schema(required = false)]
     iss: &'a str,
+    /// Who presents it or, where the profile tells the chain, for whom it acts.
+    #[schema(required = false)]
     sub: &'a str,
+    /// For whom it is meant.
+    #[schema(required = false)]
     aud: &'a [String],
+    /// When it was issued, in seconds since 1970.
+    #[schema(required = false)]
     iat: i64,
+    /// When it ends, in seconds since 1970.
+    #[schema(required = false)]
     exp: i64,
+    /// Its id, which is that of its credential.
+    #[schema(required = false)]
     jti: Uuid,
+    /// With `project_id` the tenant.
+    #[schema(required = false)]
     account_id: &'a str,
+    /// See `account_id`.
+    #[schema(required = false)]
     project_id: &'a str,
+    /// How it was obtained, by the short name.
+    #[schema(required = false)]
     grant_type: &'a str,
+    /// The root of its tree.
+    #[schema(required = false)]
     mission_id: Uuid,
+    /// Of a chain that keeps its principal: `user` or `workload`.
     #[serde(skip_serializing_if = "Option::is_none")]
     principal_type: Option<&'static str>,
+    /// The tenant's own id of the identity that `sub` names.
+    #[schema(required = false)]
     external_id: &'a str,
+    /// Its type.
+    #[schema(required = false)]
     identity_type: &'a str,
+    /// The finer kind of the holder.
+    #[schema(required = false)]
     sub_type: &'a str,
+    /// How far it is trusted.
+    #[schema(required = false)]
     trust_level: &'a str,
+    /// The status of the holder; here as it was then.
+    #[schema(required = false)]
     status: &'a str,
+    /// Who answers for the holder.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     owner_user_id: &'a str,
+    /// What people call the holder, or the person.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     name: &'a str,
+    /// What the holder is built with.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     framework: &'a str,
+    /// Its version.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     version: &'a str,
+    /// Who publishes it.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     publisher: &'a str,
+    /// The tools it may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     capabilities: Option<&'a Value>,
+    /// What the token may do.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    #[schema(required = false)]
     scopes: &'a [String],
+    /// The same, separated by spaces.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     scope: String,
+    /// The client that obtained it.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     client_id: &'a str,
+    /// The client to which the person said yes.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     application_id: &'a str,
+    /// The identity of the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<Uuid>,
+    /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_name: Option<&'a str>,
+    /// How many delegations lie between it and its root.
     #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
     delegation_depth: i32,
+    /// The person in whose name it speaks, or who made the API key.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     user_id: &'a str,
+    /// Their address.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     user_email: &'a str,
+    /// What people call them.
     #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
     user_name: &'a str,
+    /// Who alone may act for its holder (RFC 8693 section 4.4).
     #[serde(skip_serializing_if = "Option::is_none")]
     may_act: Option<&'a Value>,
+    /// The key to which it is bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation<'a>>,
+    /// Who stands behind it, or who acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act<'a>>,
 }
 
 /// An actor (RFC 8693 section 4.1), with those before him where the profile nests them.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = Actor)]
 struct Act<'a> {
+    /// Who.
     sub: &'a str,
+    /// By whose word.
     #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<&'a str>,
+    /// The type of that identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     identity_type: Option<&'a str>,
+    /// How far it is trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     trust_level: Option<&'a str>,
+    /// The tenant's own id for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<&'a str>,
+    /// When it came in, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
+    /// What it might do.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    /// The key that it proved.
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation<'a>>,
+    /// Its identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     agent_id: Option<Uuid>,
+    /// Who acted before.
     #[serde(rename = "act", skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
     before: Option<Box<Act<'a>>>,
 }
 
 /// The key to which something is bound (RFC 7800, RFC 9449 section 6).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Confirmation<'a> {
+    /// The thumbprint of the key (RFC 9449 section 6.1).
     jkt: &'a str,
 }
 

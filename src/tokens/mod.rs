@@ -22,6 +22,7 @@ pub mod worker;
 pub use actor::{Parent, Principal};
 pub use admin::{NewCredential, issue_for, rotate};
 pub use answer::AccessToken;
+pub use claims::Claims;
 pub use credential::{IssuedCredential, Of, get, list};
 pub use ended::{Ended, Standing, ended};
 pub use issue::{ClientStamp, DEEPEST, Grant, Issued, Outside, check, issue};

@@ -20,6 +20,7 @@ pub struct NewUser {
     /// What tokens are to call them; the row's id where nothing is said.
     pub user_id: Option<String>,
     /// Their address.
+    #[schema(pattern = r"^([^\s@]+@[^\s@]+)?$")]
     pub email: String,
     /// Whether somebody made sure that it is theirs.
     pub email_verified: bool,
@@ -34,6 +35,7 @@ pub struct NewUser {
 #[serde(default)]
 pub struct UserPatch {
     /// Their address.
+    #[schema(pattern = r"^([^\s@]+@[^\s@]+)?$")]
     pub email: Option<String>,
     /// Whether somebody made sure that it is theirs.
     pub email_verified: Option<bool>,

@@ -30,10 +30,13 @@ const AUTHORIZE: (&str, &str) = ("authorize", "/oauth2/authorize");
 #[serde(default)]
 pub struct NewLink {
     /// What for: `authorize`.
+    #[schema(required = true, pattern = "^authorize$")]
     pub purpose: String,
     /// Where to: path and query of this server.
+    #[schema(required = true, pattern = "^/oauth2/authorize")]
     pub to: String,
     /// How long it waits to be opened, in seconds.
+    #[schema(minimum = 1, maximum = 604_800)]
     pub expires_in: Option<i64>,
 }
 

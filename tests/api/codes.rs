@@ -190,3 +190,26 @@ async fn rfc9449_s10_a_code_that_is_bound_to_a_key_needs_a_proof_of_it() {
     assert_error(&server.redeem("diary", &code, &[]).await, 400, "invalid_dpop_proof");
     assert_eq!(credentials(&server).await, 0);
 }
+
+/// What an administrator took from the client while the code was on its way is not obtained with it.
+#[tokio::test]
+async fn a_code_obtains_nothing_that_the_client_has_lost_since() {
+    for (changed, error) in [
+        (json!({ "redirect_uris": ["https://new.example/cb"] }), "invalid_grant"),
+        (json!({ "scopes": ["b"] }), "invalid_scope"),
+        (json!({ "scopes": [] }), "invalid_scope"),
+        (json!({ "grant_types": ["api_key"] }), "unauthorized_client"),
+    ] {
+        let server = Server::new().await;
+        let made = server.program_of_people("diary", json!({})).await;
+        let id = made.body["client"]["id"].as_str().unwrap().to_owned();
+        let cookie = server.cookie(&server.person("u-ada").await).await;
+        let code = server.code(&Ask::of("diary"), &cookie).await;
+        server.patch_client(&id, changed.clone()).await.expect(200);
+        assert_error(&server.redeem("diary", &code, &[]).await, 400, error);
+        // It is not used up: what is given back in time is there again.
+        let back = json!({ "redirect_uris": [CALLBACK], "scopes": ["a", "b"], "grant_types": ["authorization_code"] });
+        server.patch_client(&id, back).await.expect(200);
+        server.redeem("diary", &code, &[]).await.expect(200);
+    }
+}

@@ -4,7 +4,9 @@ use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use time::Duration;
 
+use crate::people::Ask;
 use crate::server::Server;
+use crate::tools::claims;
 use crate::trees::{column, named, revoked};
 use crate::world::MOUNTS;
 
@@ -198,19 +200,22 @@ async fn chains_are_looked_for_within_a_window_of_time() {
     }
 }
 
+/// A person's token has an agent behind it, or none, and is counted once.
 #[tokio::test]
-async fn a_client_without_an_identity_has_chains_too() {
+async fn what_a_person_lets_a_client_do_is_a_chain_too() {
     let server = Server::new().await;
-    let (id, key) = server.agent("planner").await;
-    let (_, jti) = server.root_row(&key, "").await;
-    let client = format!(
-        "insert into oauth_clients (id, account_id, project_id, client_id, name, client_type,
-             token_endpoint_auth_method, grant_types, created_at, updated_at)
-         values ('{id}', 'acme', 'demo', 'c', 'C', 'public', 'none', '{{}}', now(), now())"
-    );
-    server.run_sql(client).await;
-    server.run_sql(format!("update credentials set oauth_client_id = '{id}'")).await;
-    assert_eq!(server.chains("").await[0]["credential_count"], 1, "counted once, though both hold it");
-    server.run_sql("update credentials set identity_id = null").await;
-    assert_eq!(column(&server.chains("").await, "chain_id"), [jti]);
+    let (agent, _) = server.agent("planner").await;
+    server
+        .run_sql("update credential_policies set allowed_grant_types = allowed_grant_types || '{authorization_code}'")
+        .await;
+    let cookie = server.cookie(&server.person("u-ada").await).await;
+    for (client, more) in [("alone", json!({})), ("bound", json!({ "identity_id": agent }))] {
+        server.program_of_people(client, more).await;
+        let code = server.code(&Ask::of(client), &cookie).await;
+        let token = server.redeem(client, &code, &[]).await.token();
+        let newest = &server.chains("limit=1").await[0];
+        assert_eq!((&newest["chain_id"], &newest["credential_count"]), (&claims(&token)["jti"], &json!(1)));
+        server.app.clock.advance(Duration::SECOND);
+    }
+    assert_eq!(server.chains("").await.as_array().unwrap().len(), 2);
 }

@@ -82,6 +82,47 @@ async fn no_answer_is_described_with_a_null() {
     }
 }
 
+/// The members of answers of which the document says nothing but their name: what callers put there, the facts of rows
+/// and signals, and what RFCs let be of several forms.
+const FREE: [&str; 13] = [
+    "Agent.capabilities",
+    "Agent.labels",
+    "Agent.metadata",
+    "ApiKey.metadata",
+    "AuditRow.metadata",
+    "OAuthClientMembers.jwks",
+    "OAuthClientMembers.metadata",
+    "Signal.payload",
+    "TokenClaims.capabilities",
+    "TokenClaims.may_act",
+    "TrustedIssuer.jwks",
+    "TrustedIssuer.required_claims",
+    "User.metadata",
+];
+
+#[tokio::test]
+async fn every_member_of_an_answer_is_described_or_free_for_a_reason() {
+    let server = Server::new().await;
+    let document = server.get(DOCUMENT).send().await.expect(200).body;
+    let free = |member: &Value| {
+        let schema = member.get("items").unwrap_or(member);
+        let described = ["$ref", "properties", "allOf", "oneOf"].iter().any(|word| !schema[word].is_null());
+        !described && (schema["type"].is_null() || schema["type"] == "object")
+    };
+    let mut found = Vec::new();
+    for (name, schema) in answered(&document) {
+        let parts = schema["allOf"].as_array().cloned().unwrap_or_default();
+        for part in parts.iter().chain([&schema]) {
+            let members = part["properties"].as_object().into_iter().flatten();
+            found.extend(
+                members.filter(|(_, member)| free(member)).map(|(member, _)| format!("{name}.{member}")),
+            );
+        }
+    }
+    found.sort();
+    assert_eq!(found, FREE);
+}
+
 #[tokio::test]
 async fn the_page_shows_every_operation_and_loads_nothing() {
     let server = Server::new().await;

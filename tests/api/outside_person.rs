@@ -81,6 +81,9 @@ async fn a_client_acts_in_the_name_of_a_person_who_agreed() {
     assert_eq!((&said["principal_type"], &said["client_id"]), (&json!("user"), &json!("app")));
     assert_eq!(said["act"]["sub"], "spiffe://chancery.localhost/acme/demo/agent/assistant");
     assert!(server.is_active(&token).await);
+    // Who names no scope gets what was agreed to, as by a code.
+    let all = server.exchange_outside_by(&stage.client, &stage.token(&json!({})), &[("scope", "")]).await;
+    assert_eq!(all.expect(200).text_of("scope"), "a");
     let actor = server.party("actor", json!({})).await;
     let below = server.delegate(&token, &actor, "a").await.token();
     assert_eq!((&claims(&below)["sub"], &claims(&below)["act"]["sub"]), (&json!("u-ada"), &json!(actor.uri)));
@@ -126,7 +129,7 @@ async fn a_persons_token_is_of_no_use_to_anybody_else() {
     assert_error(&answer, 400, "invalid_request");
     assert_error(&server.federate(&fresh(), "a").await, 401, "invalid_client");
     assert_error(&server.federate_as_assertion(&fresh()).await, 400, "invalid_grant");
-    for more in [[("scope", "")], [("scope", "c")], [("scope", "b")]] {
+    for more in [[("scope", "z")], [("scope", "c")], [("scope", "b")]] {
         assert_error(&server.exchange_outside_by(&stage.client, &fresh(), &more).await, 400, "invalid_scope");
     }
     let far = [("resource", "https://elsewhere.example")];

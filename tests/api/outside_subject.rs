@@ -291,3 +291,50 @@ async fn a_token_bound_to_a_key_needs_its_proof() {
     assert_error(&ask(&other).await, 400, "invalid_dpop_proof");
     assert_eq!(ask(&own).await.expect(200).text_of("token_type"), "DPoP");
 }
+
+/// Whatever comes first at the database: no token outlives the trust that ended while it was issued.
+#[tokio::test]
+async fn a_token_that_is_issued_while_the_trust_ends_does_not_stand() {
+    let (server, platform) = (Server::new().await, Platform::new(GITHUB));
+    let replica = server.replica().await;
+    let (issuer, agent) = trusted(&server, &platform, json!({})).await;
+    let path = format!("/trusted-issuers/{issuer}");
+    let (mut issued, mut refused) = (0, 0);
+    for round in 0..12 {
+        let fresh = || platform.token(&server, &json!({}));
+        let (one, two, three) = (fresh(), fresh(), fresh());
+        let end = async {
+            if round % 2 == 0 {
+                let patch = json!({ "is_active": false });
+                server.admin("PATCH", &path).json(patch).send().await.expect(200);
+            } else {
+                let all = server.admin("GET", &format!("{path}/subjects")).send().await.expect(200).body;
+                let link = format!("{path}/subjects/{}", all["subjects"][0]["id"].as_str().unwrap());
+                server.admin("DELETE", &link).send().await.expect(200);
+            }
+        };
+        let (a, b, (), c) = tokio::join!(
+            replica.exchange_outside(&one, JWT, &[]),
+            server.federate(&two, "a"),
+            end,
+            replica.federate_as_assertion(&three),
+        );
+        for answer in [a, b, c] {
+            if answer.status == 200 {
+                issued += 1;
+                assert!(!replica.is_active(answer.text_of("access_token")).await, "round {round}");
+            } else {
+                refused += 1;
+                assert!(answer.status.is_client_error(), "{}", answer.text);
+            }
+        }
+        if round % 2 == 0 {
+            server.admin("PATCH", &path).json(json!({ "is_active": true })).send().await.expect(200);
+        } else {
+            server.link_subject(&issuer, SUBJECT, &agent).await.expect(201);
+        }
+    }
+    println!("{issued} were issued and did not stand, {refused} were refused");
+    assert_eq!(issued + refused, 36);
+    server.federate(&platform.token(&server, &json!({})), "a").await.expect(200);
+}

@@ -70,7 +70,9 @@ fn fault(name: &str) -> Option<&'static str> {
     let Some(found) = found else { return Some("is not there") };
     let text = function.map(|name| (name, fs::read_to_string(found).unwrap_or_default()));
     let has = |(name, text): (&str, String)| {
-        text.contains(&format!("fn {name}(")) || text.contains(&format!("fn {name}<"))
+        ["fn {name}(", "fn {name}<", "def {name}("]
+            .iter()
+            .any(|form| text.contains(&form.replace("{name}", name)))
     };
     (!text.is_none_or(has)).then_some("names a function that is not in the file")
 }

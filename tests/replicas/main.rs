@@ -19,6 +19,7 @@ mod support;
 
 mod canary;
 mod outage;
+mod refreshing;
 mod restore;
 mod rotation;
 mod scene;

@@ -1,4 +1,4 @@
-"""Workloads that present the token of their platform and hold no secret of ours."""
+"""Workloads with the token of their platform, and people with the ID token of their provider: no secret of ours is needed."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import uuid
 
 import jwt
 import pytest
-from conftest import accepted, new_tenant, refusal, register
+from conftest import accepted, new_tenant, refusal, register, unique
 from cryptography.hazmat.primitives.asymmetric import ec
 from highflame.zeroid.errors import APIError, AuthenticationError
 
@@ -105,3 +105,47 @@ def test_a_platform_token_works_once_and_only_for_this_server(server, connect, t
     other = Platform()
     other.url = platform.url
     refusal(issue, other.token(audience, sub=subject), code="invalid_client", status=401, kind=AuthenticationError)
+
+
+@pytest.fixture
+def signed_in(server, http, party, tenant):
+    """A provider of the test's tenant, an agent with an app there, and a person who lets that app act."""
+    provider, agent, app = Platform(), party("assistant", allowed_scopes=["data:read", "data:write"]), unique("0oa")
+    headers = {
+        "Authorization": f"Bearer {server.admin_key}",
+        "X-Account-ID": tenant.account_id,
+        "X-Project-ID": tenant.project_id,
+    }
+
+    def call(path, body):
+        answer = http(server).post(path, headers=headers, json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    client = {"client_id": app, "name": "App", "identity_id": agent.agent.id, "scopes": ["data:read", "data:write"]}
+    call("/oauth/clients", {**client, "token_endpoint_auth_method": "private_key_jwt", "grant_types": ["token_exchange"]})
+    person = call("/users", {"user_id": unique("person")})
+    entry = call("/trusted-issuers", {"issuer": provider.url, "jwks": provider.jwks(), "audience": app})
+    call(f"/trusted-issuers/{entry['id']}/subjects", {"subject": "00u1", "user_id": person["id"]})
+    call("/admin/consents", {"user_id": person["id"], "client_id": app, "scopes": ["data:read"]})
+    return provider, agent, app, person
+
+
+def test_a_persons_id_token_becomes_a_token_in_their_name(server, connect, http, signed_in, tenant):
+    provider, agent, app, person = signed_in
+    client = connect(server)
+    options = {"client_id": app, "private_key_pem": agent.private_key_pem}
+    exchange = client.tokens.exchange_id_token
+    for scope in ("data:read data:write", ""):
+        token = exchange(provider.token(app, sub="00u1", azp=app, nonce="n"), scope=scope, **options)
+        assert (token.scope, token.account_id) == ("data:read", tenant.account_id)
+        said = json.loads(base64.urlsafe_b64decode(token.access_token.split(".")[1] + "=="))
+        assert (said["sub"], said["principal_type"]) == (person["user_id"], "user")
+        assert said["act"]["sub"] == agent.agent.wimse_uri
+        assert accepted(server, token.access_token, http)
+    once = provider.token(app, sub="00u1")
+    exchange(once, **options)
+    refusal(exchange, once, code="invalid_grant", status=400, kind=APIError, **options)
+    for spoilt in ({"aud": "other"}, {"azp": "other"}, {"sub": "00u2"}, {"exp": int(time.time()) - 60}):
+        spoilt = provider.token(**{"audience": app, "sub": "00u1", **spoilt})
+        refusal(exchange, spoilt, code="invalid_grant", status=400, kind=APIError, **options)

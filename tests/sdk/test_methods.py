@@ -9,7 +9,6 @@ from highflame.zeroid import ZeroIDClient
 
 # What the server does not have.
 NOT_YET = {
-    "exchange_id_token": "a later phase of the contract",
     "redeem_id_jag": "identity assertion grants are not accepted",
 }
 # What is not called by its name.

@@ -1,5 +1,8 @@
 //! A server in this process: the real router over a database of its own, with a clock that the test moves.
 
+#[path = "described.rs"]
+mod described;
+
 use std::borrow::Borrow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -285,10 +288,16 @@ impl Call<'_> {
 
     /// Sends it through the router.
     pub async fn send(self) -> Answer {
+        let asked = (self.request.method_ref().cloned(), self.request.uri_ref().cloned());
         let (parts, body) = self.open().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, text, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, text, body };
+        if let (Some(method), Some(uri)) = asked {
+            let (status, media) = (answer.status.as_u16(), answer.header("content-type"));
+            described::check(method.as_str(), uri.path(), status, media, &answer.body);
+        }
+        answer
     }
 }

@@ -87,13 +87,13 @@ fn stratum(module: &str) -> Option<usize> {
 }
 
 /// A path in the code. From the root, it is absolute; else it begins with a name that was imported or lies here.
-struct Named {
-    line: usize,
-    path: Vec<String>,
-    from_root: bool,
+pub(crate) struct Named {
+    pub(crate) line: usize,
+    pub(crate) path: Vec<String>,
+    pub(crate) from_root: bool,
 }
 
-fn named(source: &Source) -> Vec<Named> {
+pub(crate) fn named(source: &Source) -> Vec<Named> {
     let words = words(&source.code);
     let program = source.path == "src/main.rs";
     let mut here = module_of(&source.path);

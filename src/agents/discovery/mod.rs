@@ -17,6 +17,7 @@ use super::{lifecycle, lock, store as rows};
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Error, Kind, Result, refuse, refuse_at};
+use crate::kit::http::members::IdOrEmpty;
 use crate::kit::timestamp;
 use crate::policies;
 use crate::signals::{self, Lifecycle};
@@ -29,6 +30,7 @@ pub(super) const NATIVE: &str = "native";
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Sighting {
     /// Where it was seen: a word in lower case, not `native`.
+    #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
     pub origin: String,
     /// Which source of that origin.
     #[serde(default)]
@@ -49,7 +51,7 @@ pub struct Sighting {
 #[schema(as = SightingBatch)]
 pub struct Batch {
     /// 1 to 1000, or as many as the limit on lists allows.
-    #[schema(value_type = Vec<Sighting>)]
+    #[schema(value_type = Vec<Sighting>, min_items = 1, max_items = 1000)]
     pub agents: Vec<Value>,
 }
 
@@ -76,15 +78,25 @@ pub struct Failed {
 }
 
 /// All that a source reported.
-#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct Source {
     /// Where.
+    #[schema(pattern = "^[a-z0-9_-]{1,64}$")]
     pub origin: String,
     /// Which source.
     pub source_id: String,
-    /// Of a pruning: those not reported since then go.
-    pub not_seen_since: Option<String>,
+}
+
+/// What is to go of that.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct Pruning {
+    /// From where.
+    #[serde(flatten)]
+    pub source: Source,
+    /// Those not reported since then go.
+    #[serde(default)]
+    #[schema(required = true, format = DateTime)]
+    pub not_seen_since: String,
 }
 
 /// Takes in what a source reports, and answers whether it was new.
@@ -171,10 +183,10 @@ pub async fn discover_all(app: &App, cx: &mut Cx, batch: Batch) -> Result<Taken>
 }
 
 /// Deactivates what a source no longer reports and nobody adopted; how many that were.
-pub async fn prune(cx: &mut Cx, source: &Source) -> Result<usize> {
+pub async fn prune(cx: &mut Cx, pruning: &Pruning) -> Result<usize> {
+    let Pruning { source, not_seen_since } = pruning;
     check_origin(&source.origin)?;
-    let text = source.not_seen_since.as_deref().unwrap_or_default();
-    let since = timestamp::parse(text).filter(|since| *since <= cx.now).ok_or_else(|| {
+    let since = timestamp::parse(not_seen_since).filter(|since| *since <= cx.now).ok_or_else(|| {
         let why = "not_seen_since is a time that lies in the past, as 2030-01-31T00:00:00Z";
         refuse_at(Kind::InvalidRequest, why, "body.not_seen_since", "")
     })?;
@@ -201,8 +213,10 @@ pub async fn release(cx: &mut Cx, source: &Source) -> Result<u64> {
 #[serde(default)]
 pub struct Adoption {
     /// Who answers for it from now on.
+    #[schema(required = true, min_length = 1, max_length = 255, pattern = r"^\S([\s\S]*\S)?$")]
     pub owner_user_id: String,
     /// The policy over everything issued to it.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub credential_policy_id: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::{OpenApi, ToSchema};
 
-use super::{Adoption, Batch, Sighting, Source, Taken};
+use super::{Adoption, Batch, Pruning, Sighting, Source, Taken};
 use crate::access::{Admin, ManageIdentities};
 use crate::agents::discovery;
 use crate::agents::identity::Identity;
@@ -104,14 +104,14 @@ async fn discover_all(
 
 /// Deactivates what a source no longer reports and nobody adopted.
 #[utoipa::path(post, path = "/identities/discovered/prune",
-    request_body = Source, responses((status = 200, body = Pruned)), security(("admin" = ["nhi:manage"])))]
+    request_body = Pruning, responses((status = 200, body = Pruned)), security(("admin" = ["nhi:manage"])))]
 async fn prune(
     admin: Admin<ManageIdentities>,
-    body: Result<Json<Source>, Problem>,
+    body: Result<Json<Pruning>, Problem>,
 ) -> Result<axum::Json<Pruned>, Problem> {
     let mut work = admin.begin().await?;
     let (name, result) = match body {
-        Ok(Json(source)) => (name(&source), discovery::prune(&mut work.cx, &source).await),
+        Ok(Json(pruning)) => (name(&pruning.source), discovery::prune(&mut work.cx, &pruning).await),
         Err(Problem(error)) => (String::new(), Err(error)),
     };
     let facts = result.as_ref().map_or(json!({}), |count| json!({ "deactivated": count }));

@@ -20,12 +20,14 @@ use super::register::{self, NewAgent, check_owner};
 use super::types::{Agent, IdentityType, Status};
 use super::update::{self, AgentPatch, check_takeover};
 use super::{Filter, lifecycle, lock, store as rows, unknown};
+use crate::access::scope::ScopeName;
 use crate::access::scope::{self, Scopes};
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::error::{Kind, Result, refuse_at};
 use crate::kit::http::members;
+use crate::kit::http::members::{IdOrEmpty, TimeOrEmpty};
 use crate::kit::http::page::Page;
 use crate::policies;
 use crate::signals::{self, Lifecycle};
@@ -56,10 +58,13 @@ pub struct Identity {
 #[serde(default)]
 pub struct Tiers {
     /// "", `low` or `high`.
+    #[schema(pattern = "^(low|high)?$")]
     pub capability_tier: String,
     /// "", `low` or `high`.
+    #[schema(pattern = "^(low|high)?$")]
     pub risk_tier: String,
     /// The assurance of the identity: "", `ial1`, `ial2` or `ial3`.
+    #[schema(pattern = "^(ial[123])?$")]
     pub ial: String,
 }
 
@@ -84,6 +89,7 @@ impl Tiers {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewIdentity {
     /// Who answers for it.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^\S([\s\S]*\S)?$")]
     pub owner_user_id: String,
     /// The rest, as of an agent; a name is not needed.
     #[serde(flatten)]
@@ -102,18 +108,25 @@ pub struct IdentityPatch {
     /// Only the one that it has: the type is a part of the URI.
     pub identity_type: Option<IdentityType>,
     /// Who answers for it.
+    #[schema(min_length = 1, max_length = 255, pattern = r"^\S([\s\S]*\S)?$")]
     pub owner_user_id: Option<String>,
     /// An empty list does not limit.
+    #[schema(value_type = Option<Vec<ScopeName>>)]
     pub allowed_scopes: Option<Vec<String>>,
     /// "" is the tenant's default policy.
+    #[schema(value_type = Option<IdOrEmpty>)]
     pub credential_policy_id: Option<String>,
     /// "" is no end.
+    #[schema(value_type = Option<TimeOrEmpty>)]
     pub expires_at: Option<String>,
     /// See [`Tiers`].
+    #[schema(pattern = "^(low|high)?$")]
     pub capability_tier: Option<String>,
     /// See [`Tiers`].
+    #[schema(pattern = "^(low|high)?$")]
     pub risk_tier: Option<String>,
     /// See [`Tiers`].
+    #[schema(pattern = "^(ial[123])?$")]
     pub ial: Option<String>,
 }
 

@@ -162,7 +162,7 @@ async fn schema(_: Admin<ManageIdentities>) -> axum::Json<Value> {
 
 /// Shows the identity with a URI.
 #[utoipa::path(get, path = "/identities/by-wimse",
-    params(("uri" = String, Query, description = "The URI.")),
+    params(("uri" = String, Query, pattern = "^spiffe://", description = "The URI.")),
     responses((status = 200, body = Identity)), security(("admin" = ["nhi:manage"])))]
 async fn by_uri(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<Identity>, Problem> {
     let uri = query.one("uri")?.unwrap_or_default();
@@ -182,7 +182,7 @@ async fn facets(admin: Admin<ManageIdentities>) -> Result<axum::Json<Facets>, Pr
 
 /// Lists what ends soon and still works.
 #[utoipa::path(get, path = "/expiring-soon",
-    params(("within" = Option<String>, Query, description = "How soon, as 7d, 2w or 36h30m; 7d when absent.")),
+    params(("within" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[wdhms])+$", description = "How soon, as 7d, 2w or 36h30m; 7d when absent.")),
     responses((status = 200, body = Ending)), security(("admin" = ["nhi:manage"])))]
 async fn ending(admin: Admin<ManageIdentities>, query: Query) -> Result<axum::Json<Ending>, Problem> {
     let within = query.one("within")?.unwrap_or("7d");

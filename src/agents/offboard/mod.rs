@@ -22,6 +22,7 @@ use crate::tokens::{self, Anchor};
 #[schema(as = OwnerOffboarding)]
 pub struct Leaver {
     /// The owner, exactly as the agents name him.
+    #[schema(required = true, pattern = r"^\S([\s\S]*\S)?$")]
     pub owner_user_id: String,
     /// Why; becomes the reason of every revocation.
     pub reason: Option<String>,

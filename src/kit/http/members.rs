@@ -2,10 +2,28 @@
 
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::kit::clock::Time;
 use crate::kit::error::{Kind, Result, refuse_at};
+
+/// A name or a URI, for which a token may be meant.
+#[derive(ToSchema)]
+#[schema(pattern = r"^[!-~]+$")]
+pub struct AudienceName(pub String);
+
+/// A UUID; "" is none.
+#[derive(ToSchema)]
+#[schema(pattern = "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$")]
+pub struct IdOrEmpty(pub String);
+
+/// A time of RFC 3339; "" is none.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"^(\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d))?$"
+)]
+pub struct TimeOrEmpty(pub String);
 
 /// The id that the member at `at` names; "" names none.
 pub fn id(at: &'static str, text: Option<&str>) -> Result<Option<Uuid>> {

@@ -111,7 +111,11 @@ async fn of_person(
     let Consent { id, scopes, resources, .. } = consent.ok_or_else(|| refuse(Kind::Forbidden, why))?;
     let layers = [Some(Scopes::stored(scopes)), request.client_ceiling()];
     let scopes = narrow_beside(&request.scopes, None, layers.into_iter().chain(holding.ceilings()))?;
-    token_exchange::check_scopes(&request.scopes, &scopes)?;
+    if scopes.is_empty() {
+        let why = "the person has agreed to none of these scopes for this client, or the client or its agent may not \
+                   hold them";
+        return Err(refuse(Kind::InvalidScope, why));
+    }
     let server = [request.app.config.issuer().to_owned()];
     let agreed = if resources.is_empty() { &server[..] } else { &resources };
     Ok(Grant {

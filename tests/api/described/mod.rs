@@ -3,6 +3,7 @@
 
 mod ending;
 mod refused;
+mod states;
 
 use serde_json::{Value, json};
 
@@ -101,6 +102,8 @@ async fn a_person_lets_a_client_act_that_nobody_registered() {
     assert_eq!(claims(last.text_of("access_token"))["client_id"], json!(url));
     let consents = server.admin("GET", "/admin/oauth/consents").send().await.expect(200).body;
     assert_eq!((&consents["total"], &consents["data"][0]["client_id"]), (&json!(1), &json!(url)));
+    let chains = server.admin("GET", "/delegations/chains").send().await.expect(200).body;
+    assert_eq!(chains["chains"][0]["chain_id"], found["mission_id"]);
     // Of the document itself nothing was kept.
     assert_eq!(server.count("select count(*) from oauth_clients").await, 0);
     let rows =

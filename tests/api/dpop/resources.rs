@@ -95,14 +95,14 @@ async fn rfc9449_s7_1_the_challenge_names_the_algorithms() {
         challenge(&answer),
         format!(
             "DPoP error=\"invalid_dpop_proof\", error_description=\"the token is bound to a key; send a proof in the \
-             header DPoP\", algs=\"ES256 EdDSA RS256 PS256\", \
+             header DPoP\", algs=\"ES256 ES384 EdDSA RS256 PS256\", \
              resource_metadata=\"{ISSUER}/.well-known/oauth-protected-resource\""
         )
     );
     assert_eq!(answer.header("content-type"), "application/problem+json");
     let metadata = server.get("/.well-known/oauth-protected-resource").send().await.expect(200);
     let named = &metadata.body["dpop_signing_alg_values_supported"];
-    assert_eq!(named, &json!(["ES256", "EdDSA", "RS256", "PS256"]));
+    assert_eq!(named, &json!(["ES256", "ES384", "EdDSA", "RS256", "PS256"]));
 }
 
 #[tokio::test]

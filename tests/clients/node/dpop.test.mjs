@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 
 import * as oauth from 'oauth4webapi'
 
-import { discover, plain } from './person.mjs'
+import { agree, discover, plain, redeem, request } from './person.mjs'
 import { Admin, servers } from './servers.mjs'
 
 for (const server of servers) {
@@ -39,6 +39,36 @@ for (const server of servers) {
       const looked = await oauth.introspectionRequest(as, client, auth, answer.access_token, plain)
       const seen = await oauth.processIntrospectionResponse(as, client, looked)
       assert.equal(seen.cnf.jkt, await DPoP.calculateThumbprint())
+    })
+
+    test('a proof beside a pushed request binds the code and all that comes of it', async () => {
+      const as = await discover(server)
+      const made = await admin.publicClient({ grant_types: ['authorization_code', 'refresh_token'] })
+      const client = { client_id: made.client_id }
+      const proofs = async () => oauth.DPoP(client, await oauth.generateKeyPair('ES256', { extractable: true }))
+      const [own, other] = [await proofs(), await proofs()]
+      const wish = await request(made)
+      const push = { ...plain, DPoP: own }
+      const response = await oauth.pushedAuthorizationRequest(as, client, oauth.None(), wish.parameters, push)
+      const { request_uri } = await oauth.processPushedAuthorizationResponse(as, client, response)
+      const url = new URL(as.authorization_endpoint)
+      url.search = new URLSearchParams({ client_id: made.client_id, request_uri })
+      const answer = await agree(admin, as, url)
+      const refused = { error: 'invalid_dpop_proof' }
+      await assert.rejects(redeem(as, wish, answer, oauth.None()), refused)
+      await assert.rejects(redeem(as, wish, answer, oauth.None(), { DPoP: other }), refused)
+      const first = await redeem(as, wish, answer, oauth.None(), { DPoP: own })
+      assert.equal(first.token_type, 'dpop')
+      const refresh = async (DPoP) => {
+        const options = { ...plain, DPoP }
+        const refreshed = await oauth.refreshTokenGrantRequest(as, client, oauth.None(), first.refresh_token, options)
+        return oauth.processRefreshTokenResponse(as, client, refreshed)
+      }
+      await assert.rejects(refresh(undefined), refused)
+      await assert.rejects(refresh(other), refused)
+      const second = await refresh(own)
+      assert.equal(second.token_type, 'dpop')
+      assert.notEqual(second.refresh_token, first.refresh_token)
     })
 
     test('a client that wants nonces is told one, and comes again with it', async () => {

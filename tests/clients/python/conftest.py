@@ -62,6 +62,15 @@ class Admin:
         made = self.call("POST", "/oauth/clients", body)
         return Made(body["client_id"], made["client_secret"], agent)
 
+    def code_client(self, **fields):
+        """A new client that takes codes and refreshes; without an agent of its own."""
+        codes = {
+            "identity_id": "",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "redirect_uris": ["http://127.0.0.1/callback"],
+        }
+        return self.client(**{**codes, **fields})
+
 
 @pytest.fixture(params=SERVERS, ids=[server["name"] for server in SERVERS])
 def server(request):

@@ -1,7 +1,5 @@
 """The authorization flow of the official MCP client, unmodified: from a refusal to a token, and to the next one."""
 
-import html
-import re
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,9 +7,9 @@ import anyio
 import httpx2
 import pytest
 import requests
-from conftest import unique
 from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata
+from people import Person
 
 CALLBACK = "http://127.0.0.1:9/callback"
 SCOPE = "data:read"
@@ -42,47 +40,27 @@ class Storage:
         self.client = client_info
 
 
-class Person:
-    """Follows an administrator's link to what a client asks, and says yes; every request is noted."""
+class Browser:
+    """Where the client sends its person, and what it gets back."""
 
-    def __init__(self, admin):
-        self.admin = admin
-        self.asked = []
-        self.answer = None
-        self.user_id = unique("person")
-        self.user = admin.call("POST", "/users", {"user_id": self.user_id, "name": "Ada"})
+    def __init__(self, person):
+        self.person = person
+        self.back = None
 
     async def redirected(self, url):
         """The browser is sent here by the client."""
-        self.asked.append(parse_qs(urlsplit(url).query))
-        where = urlsplit(url)
-        to = f"{where.path}?{where.query}"
-        made = self.admin.call("POST", f"/users/{self.user['id']}/links", {"purpose": "authorize", "to": to})
-        with requests.Session() as browser:
-            browser.headers["Accept"] = "text/html"
-            page = browser.get(made["url"], timeout=30)
-            page.raise_for_status()
-            fields = re.findall(r'name="(\w+)" value="([^"]*)"', page.text)
-            form = {name: html.unescape(value) for name, value in fields} | {"decision": "allow"}
-            action = self.admin.url + re.search(r'action="([^"]*)"', page.text)[1]
-            answered = browser.post(action, data=form, allow_redirects=False, timeout=30)
-        self.answer = parse_qs(urlsplit(answered.headers["Location"]).query)
+        self.back = parse_qs(urlsplit(self.person.answer(url)).query)
 
     async def answered(self):
         """What came back to the client's callback."""
-        one = {name: values[0] for name, values in self.answer.items()}
+        one = {name: values[0] for name, values in self.back.items()}
         return AuthorizationCodeResult(code=one["code"], state=one["state"], iss=one["iss"])
 
 
 @pytest.fixture
 def registered(admin):
     """A client that an administrator registered beforehand, public."""
-    made = admin.client(
-        identity_id="",
-        grant_types=["authorization_code", "refresh_token"],
-        redirect_uris=["http://127.0.0.1/callback"],
-        token_endpoint_auth_method="none",
-    )
+    made = admin.code_client(token_endpoint_auth_method="none")
     return OAuthClientInformationFull(
         client_id=made.client_id, redirect_uris=[CALLBACK], token_endpoint_auth_method="none", scope=SCOPE
     )
@@ -94,14 +72,15 @@ def flow(request, admin, server):
     is_described = request.param == "described"
     storage = Storage(None if is_described else request.getfixturevalue("registered"))
     person = Person(admin)
+    browser = Browser(person)
     provider = OAuthClientProvider(
         server_url=f"{server['url']}/api/v1/agents/registry",
         client_metadata=OAuthClientMetadata(
             client_name="Assistant", redirect_uris=[CALLBACK], scope=SCOPE, token_endpoint_auth_method="none"
         ),
         storage=storage,
-        redirect_handler=person.redirected,
-        callback_handler=person.answered,
+        redirect_handler=browser.redirected,
+        callback_handler=browser.answered,
         client_metadata_url=server["document"] if is_described else None,
     )
     return provider, storage, person
