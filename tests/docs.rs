@@ -213,8 +213,9 @@ fn quick_start(server: &tour::Server) {
     let chain = [
         "\"act\": {",
         "\"act\": {",
-        "/fetcher-",
         "/writer-",
+        "\"act\": {",
+        "/fetcher-",
         "\"delegation_depth\": 2",
         "\"sub\": \"spiffe://",
     ];
