@@ -212,7 +212,6 @@ fn quick_start(server: &tour::Server) {
     // Who acts stands outermost, within it who acted before, and the planner is the subject still.
     let chain = [
         "\"act\": {",
-        "\"act\": {",
         "/writer-",
         "\"act\": {",
         "/fetcher-",
