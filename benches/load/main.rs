@@ -13,6 +13,7 @@
 mod bare;
 mod cpu;
 mod crypto;
+mod overload;
 mod parts;
 #[path = "../../tests/support/program.rs"]
 mod program;
@@ -63,10 +64,18 @@ async fn main() -> Result<()> {
         server: (address, Meter::new(server.pid(), Some(postmaster))),
         rows: Vec::new(),
     };
-    measure(&mut bench, &Stage::set(address).await?).await?;
+    let stage = Stage::set(address).await?;
+    measure(&mut bench, &stage).await?;
     let parts = parts::measure(&data, seconds.min(3.0)).await?;
     let costs = tokio::task::spawn_blocking(move || crypto::measure(seconds.min(3.0))).await??;
     table::print(&bench.rows, &parts, &costs);
+    if bench.is_wanted("overload") {
+        println!(
+            "\n| issuance over | a second | 503 a second | revocations meanwhile | RSS before and after (most) MiB |"
+        );
+        println!("|---|---|---|---|---|");
+        overload::measure(&bench, &stage).await?;
+    }
     server.stop().await?;
     drop(bare);
     Ok(())

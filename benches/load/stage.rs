@@ -23,7 +23,9 @@ pub(crate) const DEPTHS: [usize; 3] = [1, 3, 10];
 const CHAINS: usize = 50;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const TENANT: [&str; 3] = ["X-Account-ID: acme", "X-Project-ID: load", "Content-Type: application/json"];
+/// The headers of an administrator of the agents' tenant.
+pub(crate) const TENANT: [&str; 3] =
+    ["X-Account-ID: acme", "X-Project-ID: load", "Content-Type: application/json"];
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 
 /// The requests, and what further ones are made of.

@@ -60,9 +60,9 @@ async fn a_grant_is_one_read_and_one_write_and_a_look_at_a_token_is_one_read() {
     trees_cost_the_same_at_any_depth(&server).await;
 }
 
-/// What is used up costs two statements more and the end of their transaction: all three in the one write.
+/// What is used up costs one statement more and the end of their transaction: all in the one write.
 async fn grants_with_proofs_cost_one_read_and_one_write(server: &Server) {
-    const ONCE: usize = 3;
+    const ONCE: usize = 2;
     let agent = server.party("planner", Value::Null).await;
     let program = server.program("planner-app", &agent.id, Value::Null).await;
     let (count, answer) = cost(server.client_credentials(&program, "a")).await;
