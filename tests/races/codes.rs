@@ -24,8 +24,10 @@ async fn cookie(pair: &Pair) -> (String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_code_obtains_one_token_and_its_replay_ends_that() {
     let pair = Pair::new().await;
-    let (_, cookie) = cookie(&pair).await;
+    let (person, _) = cookie(&pair).await;
     for _ in 0..rounds(ROUNDS) {
+        // Every round takes a second, and a browser is known for some minutes only.
+        let cookie = pair.one.cookie(&person).await;
         let code = pair.one.code(&Ask::of("diary"), &cookie).await;
         let call = |_, server: Arc<Server>| {
             let code = code.clone();
