@@ -27,9 +27,10 @@ pub fn proof(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time
 /// The proof of a request, if it carries one: with a nonce, where its client is registered for these.
 pub fn offered(app: &App, parts: &Parts, client: Option<&Authenticated>, now: Time) -> Result<Option<Proof>> {
     // Most requests have none, and a target is costly to read.
-    let proof = match parts.headers.contains_key(HEADER) {
-        true => possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?,
-        false => None,
+    let proof = if parts.headers.contains_key(HEADER) {
+        possession::proof(app, &parts.headers, &Target::of(app, parts), None, now)?
+    } else {
+        None
     };
     let is_required = client.is_some_and(|known| known.client.dpop.dpop_nonce_required);
     if is_required && proof.as_ref().is_some_and(|proof| proof.nonce.is_none()) {
