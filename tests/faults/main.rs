@@ -28,7 +28,7 @@ mod load;
 mod relay;
 mod site;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -133,19 +133,28 @@ async fn a_full_disk_stops_issuance_and_not_introspection() -> Result<()> {
 /// One server's clock is five minutes off. It follows the database's, so its tokens are as good as the others'.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_a_wrong_clock_follows_the_database() -> Result<()> {
-    if !Path::new("/usr/bin/faketime").exists() {
+    let mut libraries = faketime_libraries().filter(|path| path.exists());
+    let Some(library) = libraries.next() else {
         say_skipped("a wrong clock needs faketime: apt-get install faketime");
         return Ok(());
-    }
+    };
     for offset in ["+300s", "-300s"] {
         let mut site = Site::open("clock", 1).await?;
-        let mut command = Command::new("/usr/bin/faketime");
+        // Not by the program of that name: it stays as the parent, and the server would outlive it.
+        let mut command = Command::new("/usr/bin/env");
+        command.args([format!("LD_PRELOAD={}", library.display()), format!("FAKETIME={offset}")]);
         // The clocks that only measure go on as they are, or the runtime would wait for nothing.
-        command.args(["-f", offset]).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         block_in_place(|| site.add(command))?;
         let load = Load::start(&site, 0).await?;
         load.reaches(200).await?;
         site.check(load.end().await?).await?;
     }
     Ok(())
+}
+
+/// Where faketime's library may be: below the folder of the machine's architecture.
+fn faketime_libraries() -> impl Iterator<Item = PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"))
 }
