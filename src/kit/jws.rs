@@ -105,7 +105,11 @@ impl<'a> Jws<'a> {
             let bytes = URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED)?;
             String::from_utf8(bytes).map_err(|_| MALFORMED)
         };
-        let header: Header = serde_json::from_str(&decode(header)?).map_err(|_| MALFORMED)?;
+        let header = decode(header)?;
+        if !is_object(&header) {
+            return Err(MALFORMED);
+        }
+        let header: Header = serde_json::from_str(&header).map_err(|_| MALFORMED)?;
         if header.crit.is_some() || header.b64.is_some() {
             return Err(Flaw("it names a critical extension, and none is supported"));
         }
@@ -140,8 +144,7 @@ impl<'a> Jws<'a> {
     /// The claims. A number in the place of a text, or the like, does not parse.
     pub fn claims<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Flaw> {
         let flaw = Flaw("its claims are no JSON object, or a registered claim has the wrong type");
-        // A derived decoder would take a list for the members in their order.
-        if !self.claims.trim_start().starts_with('{') {
+        if !is_object(&self.claims) {
             return Err(flaw);
         }
         serde_json::from_str(&self.claims).map_err(|_| flaw)
@@ -156,6 +159,11 @@ impl<'a> Jws<'a> {
             })
         })
     }
+}
+
+/// Whether it can be an object at all: a derived decoder would take a list for the members in their order.
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
 }
 
 fn name(algorithm: Algorithm) -> &'static str {

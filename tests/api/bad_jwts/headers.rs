@@ -69,6 +69,7 @@ fn texts(maker: &Maker, rows: &mut Rows) {
     let claims = maker.claims.to_string();
     for (what, text) in [
         ("a header that is a list", format!("[{header}]")),
+        ("a list of what a header would hold", json!([maker.header["alg"], maker.header["typ"]]).to_string()),
         ("a header that is text", "\"ES256\"".to_owned()),
         ("an empty header", String::new()),
         ("an empty object for a header", "{}".to_owned()),
