@@ -4,7 +4,7 @@
 # Where rustup puts cargo, for a shell that was opened before Rust came in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run test openapi crash rolling races faults long load check setup
+.PHONY: run test openapi crash rolling races faults fuzz long load check setup
 
 run: setup
 	cargo run
@@ -28,6 +28,10 @@ races: setup
 faults: setup
 	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-167} cargo test --test faults -- --nocapture --test-threads 1 killed
 	CHANCERY_TEST_ROUNDS=$${CHANCERY_TEST_ROUNDS:-30} cargo test --test faults -- --nocapture --test-threads 1 --skip killed
+
+# The long form of the parsers: ten minutes of new inputs for each target, two hours in all on two cores.
+fuzz: setup
+	CHANCERY_TEST_SECONDS=$${CHANCERY_TEST_SECONDS:-600} cargo test --test fuzz -- --nocapture
 
 # Ten thousand idle connections, and slow clients where slowhttptest is installed. Compares times: wants a quiet machine.
 # The races come after it.

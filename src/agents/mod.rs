@@ -21,6 +21,7 @@ pub mod worker;
 
 pub use bound_key::{DpopKeyRotated, NewDpopKey, rotate_dpop_key};
 pub use holder::{Holder, Holding};
+pub use identity::{is_wimse_uri, wimse_uri};
 pub use lifecycle::{
     activate, check_binding, contain, deactivate, delete, for_further_key, rehearse_deactivation,
     revoke_tokens, rotate_key, usable,

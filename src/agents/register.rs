@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::discovery::NATIVE;
-use super::identity::Tiers;
+use super::identity::{Tiers, wimse_uri};
 use super::types::{Agent, IdentityType, Status, TrustLevel};
 use super::update::check_takeover;
 use super::{bound_key, get, public_key, store};
@@ -190,7 +190,7 @@ pub(super) async fn enter(
 fn plain_row(app: &App, cx: &Cx, new: NewAgent, owner: String, policy_id: Uuid) -> Result<store::Row> {
     Ok(store::Row {
         id: ids::new(cx.now)?,
-        wimse_uri: wimse_uri(&app.config.trust_domain, cx, new.identity_type, &new.external_id),
+        wimse_uri: wimse_uri(&app.config.trust_domain, &cx.tenant, new.identity_type, &new.external_id),
         status: Status::Active,
         origin: NATIVE.to_owned(),
         source_id: String::new(),
@@ -297,17 +297,6 @@ pub(super) fn check_owner(at: &'static str, named: &str) -> Result<String> {
         return Err(refuse_at(Kind::InvalidRequest, why, at, ""));
     }
     Ok(named.to_owned())
-}
-
-/// `spiffe://{trust domain}/{account}/{project}/{type}/{external id}`; every part was checked to be a path segment.
-pub(super) fn wimse_uri(
-    trust_domain: &str,
-    cx: &Cx,
-    identity_type: IdentityType,
-    external_id: &str,
-) -> String {
-    let (account, project) = (&cx.tenant.account_id, &cx.tenant.project_id);
-    format!("spiffe://{trust_domain}/{account}/{project}/{}/{external_id}", identity_type.as_str())
 }
 
 async fn taken(cx: &mut Cx, external_id: &str) -> Result<Error> {

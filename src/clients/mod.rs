@@ -19,7 +19,7 @@ pub use grant_types::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKE
 pub use lifecycle::{
     BulkRevocation, Rotation, delete, revoke_by_pattern, revoke_tokens, rotate_secret, would_end,
 };
-pub use redirect_uris::{matches as redirect_matches, same as redirect_same};
+pub use redirect_uris::{check as check_redirects, matches as redirect_matches, same as redirect_same};
 pub use register::{NewClient, create};
 pub use types::{AuthMethod, Client, ClientType, Secrets};
 pub use update::{ClientPatch, update};

@@ -25,6 +25,7 @@ use utoipa::OpenApi;
 use crate::kit::app::App;
 
 pub use error::{Body as ErrorBody, OauthError};
+pub use params::Params;
 pub use requests::{
     AuthorizationRequest, ClientParameters, ConsentAnswer, PresentedToken, PushedRequest, TokenRequest,
 };

@@ -39,6 +39,7 @@ impl Params {
     }
 
     /// Those of these names.
+    #[must_use]
     pub fn only(&self, names: &[&str]) -> Self {
         let kept = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
         Self(kept.map(|(name, values)| (name.clone(), values.clone())).collect())

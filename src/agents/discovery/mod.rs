@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::identity::{self, Identity};
+use super::identity::{self, Identity, wimse_uri};
 use super::register::{self, NewAgent, check_owner};
 use super::types::{Status, TrustLevel};
 use super::{lifecycle, lock, store as rows};
@@ -147,7 +147,7 @@ async fn reconcile(app: &App, cx: &mut Cx, id: Uuid, sighting: Sighting, owner: 
     if is_open {
         register::check_type(&rest)?;
     }
-    let uri = register::wimse_uri(&app.config.trust_domain, cx, rest.identity_type, &rest.external_id);
+    let uri = wimse_uri(&app.config.trust_domain, &cx.tenant, rest.identity_type, &rest.external_id);
     let seen = store::Seen {
         source_id,
         uri: is_open.then_some(uri),

@@ -9,7 +9,7 @@ pub mod routes;
 
 pub use ending::{Ending, ending};
 pub use facets::{Facets, facets, schema};
-pub use uri::by_uri;
+pub use uri::{by_uri, is_wimse_uri, wimse_uri};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

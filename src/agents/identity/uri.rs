@@ -1,11 +1,22 @@
-//! The look-up of an identity by its URI.
+//! The URIs of identities, which are SPIFFE ids: how one is made, and the look-up by one.
 
-use super::{Identity, store};
-use crate::kit::cx::Cx;
+use super::{Identity, IdentityType, store};
+use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::{Kind, Result, refuse_at};
 
 /// The longest URI that is looked up.
 const LONGEST: usize = 2048;
+
+/// `spiffe://{trust domain}/{account}/{project}/{type}/{external id}`; every part was checked to be a path segment.
+pub fn wimse_uri(
+    trust_domain: &str,
+    tenant: &Tenant,
+    identity_type: IdentityType,
+    external_id: &str,
+) -> String {
+    let Tenant { account_id, project_id } = tenant;
+    format!("spiffe://{trust_domain}/{account_id}/{project_id}/{}/{external_id}", identity_type.as_str())
+}
 
 /// The identity of the tenant with this URI. What is no such URI is told from one that nobody has.
 pub async fn by_uri(cx: &mut Cx, uri: &str) -> Result<Identity> {
@@ -18,7 +29,7 @@ pub async fn by_uri(cx: &mut Cx, uri: &str) -> Result<Identity> {
 }
 
 /// `spiffe://`, a trust domain in lower case, and a path of plain segments; no port, user, query or fragment.
-fn is_wimse_uri(uri: &str) -> bool {
+pub fn is_wimse_uri(uri: &str) -> bool {
     let Some((domain, path)) = uri.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')) else {
         return false;
     };
