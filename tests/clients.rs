@@ -6,19 +6,19 @@
 #[expect(dead_code, clippy::unwrap_used, reason = "written for tests of another kind, which use all of it")]
 mod https;
 #[path = "support/process.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod process;
 #[path = "support/published.rs"]
 mod published;
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use https::{Site, ca_file};
-use process::{Finished, Home, Server, run};
+use process::{Finished, Home, Server, free_address, run};
 use published::{INSTALL, environment, must, production, target};
 
 const TESTS: Duration = Duration::from_mins(10);
@@ -98,7 +98,7 @@ fn describe_client(site: &Site) -> String {
 
 /// A server in production whose issuer is its address: the clients compare the two, and loopback has no certificate.
 fn on_loopback(home: &Home, more: &[(&str, &str)]) -> Result<(Server, String)> {
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let address = free_address()?.to_string();
     let issuer = format!("http://{address}");
     let settings = [
         ("CHANCERY_LISTEN", address.as_str()),

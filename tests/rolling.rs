@@ -6,8 +6,9 @@
 
 #[path = "support/cluster.rs"]
 mod cluster;
-#[path = "support/program.rs"]
-mod program;
+#[path = "support/process.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
+mod process;
 #[path = "rolling/site.rs"]
 mod site;
 #[path = "support/traffic.rs"]

@@ -2,6 +2,7 @@
 //! development and a strict one as in production, runs the tests of `tests/sdk` with pytest and stops both servers.
 
 #[path = "support/process.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod process;
 #[path = "support/published.rs"]
 mod published;

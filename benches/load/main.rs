@@ -15,8 +15,9 @@ mod cpu;
 mod crypto;
 mod overload;
 mod parts;
-#[path = "../../tests/support/program.rs"]
-mod program;
+#[path = "../../tests/support/process.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod process;
 mod seed;
 mod stage;
 mod table;
@@ -24,14 +25,12 @@ mod table;
 #[expect(dead_code, reason = "the tests use the rest")]
 mod traffic;
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use cpu::Meter;
-use program::{Folder, Program, chancery, free_address};
+use process::{Home, Server, free_address};
 use stage::Stage;
 use table::Bench;
-use traffic::{Request, Work};
+use traffic::Work;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -44,12 +43,13 @@ async fn main() -> Result<()> {
     let seconds = setting("CHANCERY_LOAD_SECONDS", 10.0)?;
     let (runs, connections) = (setting("CHANCERY_LOAD_RUNS", 3)?, setting("CHANCERY_LOAD_CONNECTIONS", 64)?);
     let rows = setting("CHANCERY_LOAD_ROWS", 0)?;
-    let folder = Folder::new("load")?;
+    let home = Home::new("load")?;
     println!("{connections} connections, {runs} runs of {seconds} s, {rows} credentials of others\n");
 
-    let (bare, bare_address) = start_bare(&folder).await?;
-    let data = folder.path().join("data");
-    let (mut server, address) = start_server(&folder, &data).await?;
+    let bare = start_bare(&home)?;
+    let data = home.data();
+    let server = Server::start(&home, &[])?;
+    let address = server.address();
     if rows > 0 {
         seed::fill(&data, rows).await?;
     }
@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
         seconds,
         runs,
         connections,
-        bare: (bare_address, Meter::new(bare.pid(), None)),
+        bare: (bare.address(), Meter::new(bare.pid(), None)),
         server: (address, Meter::new(server.pid(), Some(postmaster))),
         rows: Vec::new(),
     };
@@ -76,8 +76,6 @@ async fn main() -> Result<()> {
         println!("|---|---|---|---|---|");
         overload::measure(&bench, &stage).await?;
     }
-    server.stop().await?;
-    drop(bare);
     Ok(())
 }
 
@@ -116,22 +114,11 @@ async fn measure(bench: &mut Bench, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-async fn start_bare(folder: &Folder) -> Result<(Program, std::net::SocketAddr)> {
+fn start_bare(home: &Home) -> Result<Server> {
     let address = free_address()?;
     let mut command = std::process::Command::new(std::env::current_exe()?);
     command.args(["bare", &address.to_string()]);
-    let mut program = Program::start(&mut command, &folder.path().join("bare.log"))?;
-    program.wait_for(address, &Request::new("GET", "/", &[], "")).await?;
-    Ok((program, address))
-}
-
-async fn start_server(folder: &Folder, data: &Path) -> Result<(Program, std::net::SocketAddr)> {
-    let address = free_address()?;
-    let mut command = chancery();
-    command.args(["serve", "--dev", "--listen", &address.to_string(), "--data-dir"]).arg(data);
-    let mut server = Program::start(&mut command, &folder.path().join("server.log"))?;
-    server.wait_for(address, &Request::new("GET", "/ready", &[], "")).await?;
-    Ok((server, address))
+    Server::at(home, command, address, "/")
 }
 
 fn setting<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(

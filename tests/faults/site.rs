@@ -30,12 +30,13 @@ const MORE_FILES: usize = 64;
 pub struct Site {
     pub servers: Vec<Server>,
     pub relay: Relay,
+    // Before the database, whose home cannot be removed while something is mounted in it.
+    disk: Option<Disk>,
     pub database: Database,
     settings: Vec<(&'static str, String)>,
     /// Memory in KiB and open files of each server, as it was when it had started.
     baseline: Vec<(u64, usize)>,
     home: Home,
-    disk: Option<Disk>,
 }
 
 /// A small disk in memory.
@@ -110,7 +111,7 @@ impl Site {
 
     fn launch(&mut self, command: Command) -> Result<()> {
         let server = Server::launch(&self.home, command)?;
-        self.baseline.push(usage(server.pid()?)?);
+        self.baseline.push(usage(server.pid())?);
         self.servers.push(server);
         Ok(())
     }
@@ -130,7 +131,7 @@ impl Site {
 
     pub fn kill_and_start_again(&mut self, number: usize) -> Result<()> {
         let server = &mut self.servers[number];
-        kill(Pid::from_raw(server.pid()?), Signal::SIGKILL)?;
+        kill(Pid::from_raw(server.pid()), Signal::SIGKILL)?;
         block_in_place(|| server.ended())?;
         let command = self.command();
         self.servers.remove(number);
@@ -166,7 +167,7 @@ impl Site {
                 let answer = client.get(path).await?;
                 ensure!(answer.status == 200, "after recovery: {answer:?}");
             }
-            let after = usage(server.pid()?)?;
+            let after = usage(server.pid())?;
             ensure!(after.0 < before.0 + GROWTH, "memory grew from {} to {} KiB", before.0, after.0);
             ensure!(after.1 < before.1 + MORE_FILES, "{} open files, {} before", after.1, before.1);
         }

@@ -34,7 +34,7 @@ async fn what_was_answered_outlives_every_kill() -> Result<()> {
     let mut answered = (0, 0);
     for round in 0..rounds.unwrap_or(ROUNDS) {
         let victim = [Victim::Server, Victim::Postmaster, Victim::Both][usize::try_from(round % 3)?];
-        let strike = strike(round, victim, &server, &home)?;
+        let strike = strike(round, victim, &server, &home);
         let described = format!("round {round}, {victim:?}, {strike:?}");
         let kept = load::run(&server.url(), &format!("r{round}"), strike)
             .await
@@ -80,18 +80,18 @@ fn a_first_start_that_was_killed_is_made_good() -> Result<()> {
 }
 
 /// The kill of a round: its moment and order follow from the round's number.
-fn strike(round: u64, victim: Victim, server: &Server, home: &Home) -> Result<Strike> {
+fn strike(round: u64, victim: Victim, server: &Server, home: &Home) -> Strike {
     let random = scrambled(round);
     let mut victims = match victim {
-        Victim::Server => vec![server.pid()?],
+        Victim::Server => vec![server.pid()],
         Victim::Postmaster => vec![postmaster(home)],
-        Victim::Both => vec![server.pid()?, postmaster(home)],
+        Victim::Both => vec![server.pid(), postmaster(home)],
     };
     if random & 1 == 1 {
         victims.reverse();
     }
     let final_blow = !matches!(victim, Victim::Postmaster);
-    Ok(Strike { after: 5 + (random >> 8) % 120, victims, final_blow })
+    Strike { after: 5 + (random >> 8) % 120, victims, final_blow }
 }
 
 /// Starts a server on the same directory. One that outlived the kill of its database is stopped first, cleanly.

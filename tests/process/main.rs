@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 #[path = "../support/process.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
 mod process;
 
 mod admin;

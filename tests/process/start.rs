@@ -108,7 +108,7 @@ fn ctrl_c_ends_the_server_and_then_its_database() -> Result<()> {
     let mut command = serve(&home, &[("CHANCERY_DEV", "true")]);
     command.process_group(0);
     let mut server = Server::launch(&home, command)?;
-    killpg(Pid::from_raw(server.pid()?), Signal::SIGINT)?;
+    killpg(Pid::from_raw(server.pid()), Signal::SIGINT)?;
     let status = server.ended()?.context("it had to be killed")?;
     assert_eq!(status.code(), Some(0), "{}", server.last_lines());
     let log = server.err();
@@ -123,7 +123,7 @@ fn a_second_server_on_the_directory_is_refused_by_name() -> Result<()> {
     let server = Server::start(&home, &[])?;
     let refused = home.chancery("serve --dev --listen 127.0.0.1:0", &[]);
     assert_eq!(refused.status.code(), Some(1));
-    let holder = format!("in use by another Chancery (process {})", server.pid()?);
+    let holder = format!("in use by another Chancery (process {})", server.pid());
     assert!(refused.err.contains(&holder) && refused.err.contains("--data-dir"), "{}", refused.err);
     assert_eq!(refused.text().lines().count(), 1, "{}", refused.text());
     // The first one isn't disturbed.

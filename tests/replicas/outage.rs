@@ -112,7 +112,7 @@ impl Scene {
     }
 
     fn memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.server.pid()?))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.server.pid()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).context("no figure")?.parse()?)
     }

@@ -3,15 +3,16 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
+use tokio::task::block_in_place;
 
 use crate::cluster;
-use crate::program::{Folder, Program, chancery, free_address};
+use crate::process::{Home, Server, chancery, free_address};
 use crate::traffic::{Connection, Request};
 
 /// Shorter than in production, and longer than HAProxy takes to see it: a second and a quarter.
@@ -22,24 +23,24 @@ pub struct Site {
     pub clients: SocketAddr,
     pub admin_key: String,
     state: SocketAddr,
-    haproxy: Program,
-    servers: Vec<(SocketAddr, Program)>,
+    haproxy: Server,
+    servers: Vec<Server>,
     settings: Vec<(&'static str, String)>,
     // Last, so that it goes when nothing runs in it any more.
-    folder: Folder,
+    home: Home,
 }
 
 impl Site {
     pub async fn open() -> Result<Self> {
-        let folder = Folder::new("rolling")?;
+        let home = Home::new("rolling")?;
         let (owner, application) = databases().await?;
         let settings = vec![
             ("DATABASE_URL", application),
             ("CHANCERY_ISSUER", "http://id.example.test".to_owned()),
             ("CHANCERY_ALLOW_HTTP_ISSUER", "true".to_owned()),
             ("CHANCERY_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
-            ("CHANCERY_DATA_DIR", folder.path().join("data").display().to_string()),
-            ("CHANCERY_KEYS_MASTER_KEY_FILE", folder.path().join("master.key").display().to_string()),
+            ("CHANCERY_DATA_DIR", home.data().display().to_string()),
+            ("CHANCERY_KEYS_MASTER_KEY_FILE", home.path().join("master.key").display().to_string()),
             ("CHANCERY_SHUTDOWN_DRAIN_SECONDS", DRAIN.to_owned()),
             ("CHANCERY_DATABASE_MAX_CONNECTIONS", "12".to_owned()),
         ];
@@ -47,25 +48,18 @@ impl Site {
         let admin_key =
             output(chancery().args(["admin", "create-key", "--name", "rolling"]).envs(settings.clone()))?;
         let addresses = [free_address()?, free_address()?];
-        let mut servers = Vec::new();
-        for (number, address) in addresses.into_iter().enumerate() {
-            servers.push((
-                address,
-                serve(&settings, address, folder.path().join(format!("server-{number}.log"))).await?,
-            ));
-        }
+        let servers =
+            addresses.iter().map(|address| serve(&home, &settings, *address)).collect::<Result<_>>()?;
         let (clients, state) = (free_address()?, free_address()?);
-        let mut haproxy = Program::start(
-            Command::new("/usr/sbin/haproxy")
-                .args(["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/config/haproxy.cfg")])
-                .env("BIND", clients.to_string())
-                .env("STATS", state.to_string())
-                .env("SERVER_1", addresses[0].to_string())
-                .env("SERVER_2", addresses[1].to_string()),
-            &folder.path().join("haproxy.log"),
-        )?;
-        haproxy.wait_for(clients, &Request::new("GET", "/ready", &[], "")).await?;
-        let site = Self { clients, admin_key, state, haproxy, servers, settings, folder };
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command
+            .args(["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/config/haproxy.cfg")])
+            .env("BIND", clients.to_string())
+            .env("STATS", state.to_string())
+            .env("SERVER_1", addresses[0].to_string())
+            .env("SERVER_2", addresses[1].to_string());
+        let haproxy = block_in_place(|| Server::at(&home, command, clients, "/ready"))?;
+        let site = Self { clients, admin_key, state, haproxy, servers, settings, home };
         site.wait_until_up().await?;
         Ok(site)
     }
@@ -73,11 +67,11 @@ impl Site {
     /// Stops each server and starts it again; the next one only when HAProxy uses this one again.
     pub async fn restart_in_turn(&mut self) -> Result<()> {
         for number in 0..self.servers.len() {
-            let (address, program) = &mut self.servers[number];
-            let status = program.stop().await?;
-            ensure!(status.success(), "the server ended badly: {status}\n{}", program.last_lines());
-            let log = self.folder.path().join(format!("server-{number}.log"));
-            *program = serve(&self.settings, *address, log).await?;
+            let server = &mut self.servers[number];
+            let status =
+                block_in_place(|| server.end(Signal::SIGTERM))?.context("the server does not stop")?;
+            ensure!(status.success(), "the server ended badly: {status}\n{}", server.last_lines());
+            *server = serve(&self.home, &self.settings, server.address())?;
             self.wait_until_up().await?;
         }
         Ok(())
@@ -111,12 +105,10 @@ fn all_up(table: &str) -> Option<bool> {
     Some(servers.all(|cells| cells.get(status) == Some(&"UP")))
 }
 
-async fn serve(settings: &[(&'static str, String)], address: SocketAddr, log: PathBuf) -> Result<Program> {
+fn serve(home: &Home, settings: &[(&'static str, String)], address: SocketAddr) -> Result<Server> {
     let mut command = chancery();
     command.args(["serve", "--listen", &address.to_string()]).envs(settings.iter().cloned());
-    let mut program = Program::start(&mut command, &log)?;
-    program.wait_for(address, &Request::new("GET", "/ready", &[], "")).await?;
-    Ok(program)
+    block_in_place(|| Server::launch(home, command))
 }
 
 fn output(command: &mut Command) -> Result<String> {

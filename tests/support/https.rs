@@ -1,6 +1,9 @@
 //! An https server in this process, under an authority of its own, that answers whatever a test wants.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -35,20 +38,23 @@ pub struct Site {
     replies: Arc<Mutex<Vec<(String, Reply)>>>,
 }
 
-/// The authority that signed the certificates of every site of this process, and its certificate in a file.
-static AUTHORITY: LazyLock<(Issuer<'static, KeyPair>, PathBuf)> = LazyLock::new(|| {
+/// The authority that signed the certificates of every site of this process, and its certificate in a file that is in no
+/// folder any more: it goes with the process.
+static AUTHORITY: LazyLock<(Issuer<'static, KeyPair>, File)> = LazyLock::new(|| {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let pem = params.self_signed(&key).unwrap().pem();
     let path = std::env::temp_dir().join(format!("chancery-ca-{}.pem", std::process::id()));
-    std::fs::write(&path, pem).unwrap();
-    (Issuer::new(params, key), path)
+    let mut file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file.write_all(pem.as_bytes()).unwrap();
+    (Issuer::new(params, key), file)
 });
 
-/// The file with the authority's certificate, for `outbound.ca_file`.
+/// The file with the authority's certificate, for `outbound.ca_file`. Whoever opens it reads it from its beginning.
 pub fn ca_file() -> PathBuf {
-    AUTHORITY.1.clone()
+    PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), AUTHORITY.1.as_raw_fd()))
 }
 
 impl Site {

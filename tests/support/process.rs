@@ -1,8 +1,9 @@
-//! The built program as a process: started, waited for, read, and ended however its test ends.
+//! Programs that serve, the built one first of all, as processes: started, waited for, read, and ended however their test
+//! ends.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,7 @@ use nix::unistd::Pid;
 
 const STEP: Duration = Duration::from_millis(20);
 const READY: Duration = Duration::from_mins(1);
-const STOP: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_mins(1);
 
 /// A directory of one test. When it goes, every server and database that was started in it goes too.
 pub struct Home {
@@ -78,6 +79,11 @@ impl Drop for Home {
         }
         let _ = remove(&self.path);
     }
+}
+
+/// An address that nobody listens on at the moment.
+pub fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// The built program, with nothing in its environment that would configure it.
@@ -167,21 +173,31 @@ impl Server {
         Self::launch(home, command)
     }
 
-    /// Any command that serves. The system chooses a free port, and the server's log tells which.
+    /// Any command of the built program that serves. The system chooses a free port, and the server's log tells which.
     pub fn launch(home: &Home, mut command: Command) -> Result<Self> {
-        let log = home.next_log();
         command.current_dir(home.path());
         if !command.get_envs().any(|(name, _)| name == "CHANCERY_LISTEN") {
             command.env("CHANCERY_LISTEN", "127.0.0.1:0");
         }
-        let child = spawn(&mut command, &log)?;
-        let mut server = Self { child, address: ([127, 0, 0, 1], 0).into(), log };
+        let mut server = Self::spawn(home, command, ([127, 0, 0, 1], 0).into())?;
         server.wait_until("the server listens", |server| {
             server.address = listening(&server.err())?;
             Some(())
         })?;
-        server.wait_until("the server is ready", |server| server.is_ready().then_some(()))?;
+        server.wait_until("the server is ready", |server| server.answers("/ready").then_some(()))?;
         Ok(server)
+    }
+
+    /// Any program that serves at this address, once it answers this path.
+    pub fn at(home: &Home, command: Command, address: SocketAddr, path: &str) -> Result<Self> {
+        let mut server = Self::spawn(home, command, address)?;
+        server.wait_until("the server answers", |server| server.answers(path).then_some(()))?;
+        Ok(server)
+    }
+
+    fn spawn(home: &Home, mut command: Command, address: SocketAddr) -> Result<Self> {
+        let log = home.next_log();
+        Ok(Self { child: spawn(&mut command, &log)?, address, log })
     }
 
     fn wait_until<T>(&mut self, what: &str, mut look: impl FnMut(&mut Self) -> Option<T>) -> Result<T> {
@@ -199,11 +215,11 @@ impl Server {
         }
     }
 
-    fn is_ready(&self) -> bool {
+    fn answers(&self, path: &str) -> bool {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET /ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok(answer)
@@ -211,13 +227,17 @@ impl Server {
         ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Its process number.
-    pub fn pid(&self) -> Result<i32> {
-        Ok(i32::try_from(self.child.id())?)
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
     }
 
     /// The key that a development server prints at its first start, if it printed one.
@@ -249,7 +269,7 @@ impl Server {
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(status));
         }
-        kill(Pid::from_raw(self.pid()?), signal)?;
+        kill(Pid::from_raw(self.pid()), signal)?;
         self.ended()
     }
 
