@@ -7,12 +7,15 @@
 //!
 //! `CHANCERY_LOAD_SECONDS` is the length of a step (10), `CHANCERY_LOAD_RUNS` how often it is repeated (3),
 //! `CHANCERY_LOAD_CONNECTIONS` the number of connections (64), `CHANCERY_LOAD_ROWS` how many credentials of others the
-//! database is filled with first (0), `CHANCERY_LOAD_STEPS` which steps are run, by the beginnings of their names (all).
+//! database is filled with first (0), `CHANCERY_LOAD_RATE` the requests a second of the step `neighbours` (500),
+//! `CHANCERY_LOAD_STEPS` which steps are run, by the beginnings of their names (all).
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
 mod bare;
+mod cascade;
 mod cpu;
 mod crypto;
+mod neighbours;
 mod overload;
 mod parts;
 #[path = "../../tests/support/process.rs"]
@@ -20,10 +23,12 @@ mod parts;
 mod process;
 mod seed;
 mod stage;
+mod steady;
 mod table;
 #[path = "../../tests/support/traffic.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod traffic;
+mod tree;
 
 use anyhow::{Context, Result};
 use cpu::Meter;
@@ -75,6 +80,12 @@ async fn main() -> Result<()> {
         );
         println!("|---|---|---|---|---|");
         overload::measure(&bench, &stage).await?;
+    }
+    if bench.is_wanted("neighbours") {
+        neighbours::measure(&bench, &stage, &data).await?;
+    }
+    if bench.is_wanted("cascade") {
+        cascade::measure(&bench, &stage, &data).await?;
     }
     Ok(())
 }

@@ -9,10 +9,15 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 /// Credentials for each agent.
 const EACH: usize = 100;
 
-pub(crate) async fn fill(data_dir: &Path, credentials: usize) -> Result<()> {
+/// A connection to the server's database.
+pub(crate) async fn connect(data_dir: &Path) -> Result<PgConnection> {
     let settings = Settings { data_dir: data_dir.to_owned(), bin_dir: None };
     let options = Embedded::running(&settings).await.context("the server's Postgres does not answer")?;
-    let mut db = PgConnection::connect_with(&options).await?;
+    Ok(PgConnection::connect_with(&options).await?)
+}
+
+pub(crate) async fn fill(data_dir: &Path, credentials: usize) -> Result<()> {
+    let mut db = connect(data_dir).await?;
     let agents = credentials.div_ceil(EACH);
     let values = [
         (":agents", agents),

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chancery::kit::clock::Clock;
 use chancery::kit::ids;
+use chancery::kit::secret::sha256;
 use serde_json::{Value, json};
 
 use crate::traffic::{Connection, Request};
@@ -114,23 +115,31 @@ impl Stage {
 
     /// Requests for exchanges, each with a proof of its own that was just signed.
     pub(crate) fn exchanges(&self, most: usize) -> Result<Vec<Request>> {
-        self.exchange.iter().cycle().take(most).map(|body| self.with_proof(body)).collect()
+        self.exchange.iter().cycle().take(most).map(|body| Ok(self.with_proof(body)?.0)).collect()
+    }
+
+    /// An exchange, and the key under which its proof is used up.
+    pub(crate) fn exchange_once(&self) -> Result<(Request, [u8; 32])> {
+        self.with_proof(&self.exchange[0])
     }
 
     /// Whether the server binds tokens to the key of such a proof.
     pub(crate) async fn is_bound(&self) -> Result<bool> {
-        let request = self.with_proof(&self.exchange[0])?;
+        let (request, _) = self.with_proof(&self.exchange[0])?;
         let answer: Value = serde_json::from_str(&Connection::new(self.address).send(&request).await?)?;
         Ok(answer["token_type"] == "DPoP")
     }
 
-    /// A request with a proof (RFC 9449 section 4.2).
-    fn with_proof(&self, body: &str) -> Result<Request> {
+    /// A request with a proof (RFC 9449 section 4.2), and the key under which the proof is used up: the digest of its key's
+    /// thumbprint and its jti.
+    fn with_proof(&self, body: &str) -> Result<(Request, [u8; 32])> {
         let now = Clock::system().now();
         let point = self.key.public_key().as_ref();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
         let jwk = json!({ "kty": "EC", "crv": "P-256", "x": x, "y": y });
-        let jti = ids::new(now).map_err(|_| anyhow!("no id could be made"))?;
+        let jti = ids::new(now).map_err(|_| anyhow!("no id could be made"))?.to_string();
+        let thumbprint = URL_SAFE_NO_PAD.encode(sha256(jwk.to_string().as_bytes()));
+        let key = sha256(format!("{thumbprint}{jti}").as_bytes());
         let htu = format!("http://{}/oauth2/token", self.address);
         let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk }).to_string();
         let claims =
@@ -139,7 +148,7 @@ impl Stage {
         let signature = self.key.sign(&SystemRandom::new(), input.as_bytes());
         let signature = URL_SAFE_NO_PAD.encode(signature.map_err(|_| anyhow!("not signed"))?);
         let proof = format!("DPoP: {input}.{signature}");
-        Ok(Request::new("POST", "/oauth2/token", &[FORM, &proof], body))
+        Ok((Request::new("POST", "/oauth2/token", &[FORM, &proof], body), key))
     }
 
     /// Looks at tokens so deep, each the end of a chain that the acting agent made of a token of its own.

@@ -33,6 +33,13 @@ impl Request {
         Self::new("POST", path, &["Content-Type: application/x-www-form-urlencoded"], &body.join("&"))
     }
 
+    /// The same request with one more header.
+    pub fn with_header(mut self, line: &str) -> Self {
+        let end = self.wire.windows(2).position(|pair| pair == b"\r\n").map_or(0, |at| at + 2);
+        self.wire.splice(end..end, format!("{line}\r\n").into_bytes());
+        self
+    }
+
     /// The same request with another right answer.
     pub fn expecting(self, status: u16) -> Self {
         Self { status, ..self }
