@@ -63,6 +63,10 @@ fn fit(uri: &str) -> Result<(), String> {
                 .into(),
         );
     }
+    // The parser leaves a space behind a private-use scheme as it is, and no URI holds one (RFC 3986 section 2).
+    if !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("a redirect URI has no space and nothing beyond ASCII".into());
+    }
     let canonical = parsed.as_str();
     if canonical == uri || canonical.strip_suffix('/') == Some(uri) {
         return Ok(());
@@ -174,6 +178,7 @@ mod tests {
             "data:text/html,x",
             "file:///etc/passwd",
             "myapp:/callback",
+            "com.example.app:call back",
             "ws://localhost/",
             "ftp://localhost/",
         ] {
