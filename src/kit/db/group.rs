@@ -30,6 +30,10 @@ const WAITING: usize = 2048;
 /// How often an item is tried whose outcome is not known.
 const TRIES: usize = 3;
 
+/// How long a batch that writes waits for a lock that another session holds. Longer than a commit takes, and shorter than the
+/// others of the batch should wait for one of them.
+const LOCKED: &str = "20ms";
+
 /// A way to the database on which items travel together.
 pub struct Group<I, O> {
     queue: mpsc::Sender<Item<I, O>>,
@@ -65,14 +69,23 @@ where
     /// A group with `lanes` connections, each made when first needed. An item that spoils a batch is tried alone on the
     /// pool. The group ends when it is dropped.
     pub fn start(pool: &PgPool, bounds: &Database, lanes: usize, run: Run<I, O>) -> Self {
+        Self::open(pool, bounds, lanes, run, &[])
+    }
+
+    /// The same for items that write: one that must wait for another session's lock counts as one that spoils its batch.
+    pub fn start_writing(pool: &PgPool, bounds: &Database, lanes: usize, run: Run<I, O>) -> Self {
+        Self::open(pool, bounds, lanes, run, &[("lock_timeout", LOCKED)])
+    }
+
+    fn open(pool: &PgPool, bounds: &Database, lanes: usize, run: Run<I, O>, more: &[(&str, &str)]) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
-        let base = (*pool.connect_options()).clone();
+        let options = grouped((*pool.connect_options()).clone(), bounds).options(more.iter().copied());
         for _ in 0..lanes {
             let lane = Lane {
                 queue: waiting.clone(),
                 run,
-                options: grouped(base.clone(), bounds),
+                options: options.clone(),
                 pool: pool.clone(),
                 connection: None,
                 longest: Duration::from_secs(bounds.statement_timeout_seconds + 1),

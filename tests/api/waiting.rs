@@ -1,0 +1,55 @@
+//! One record that waits for a lock of another session does not hold up the records that travel with it.
+
+use chancery::access::possession::PROOF;
+use chancery::kit::clock::Stopwatch;
+use chancery::kit::secret::sha256;
+use serde_json::json;
+
+use crate::server::Server;
+use crate::signer::Signer;
+
+#[tokio::test]
+async fn others_are_served_while_one_waits_for_a_lock() {
+    let server = Server::new().await;
+    let ((_, slow), (_, other)) = (server.agent("slow").await, server.agent("other").await);
+    let signer = Signer::new();
+    let key = sha256(format!("{}held", signer.jkt()).as_bytes());
+    let mut tx = server.app.db.begin().await.unwrap();
+    sqlx::query(
+        "insert into used_once (kind, key, used_by, expires_at)
+         values ($1, $2, gen_random_uuid(), now() + interval '1 hour')",
+    )
+    .bind(PROOF)
+    .bind(&key[..])
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    let form = [("grant_type", "api_key"), ("api_key", slow.as_str())];
+    let proof = server.proof_with(&signer, &json!({ "jti": "held" }));
+    let waits = server.post("/oauth2/token").form(&form).with("DPoP", &proof);
+    let others = async {
+        while !is_any_waiting(&server).await {}
+        let watch = Stopwatch::start();
+        for _ in 0..3 {
+            server.token(&other).await;
+        }
+        let took = watch.seconds();
+        assert!(is_any_waiting(&server).await, "nobody waits any more");
+        tx.rollback().await.unwrap();
+        took
+    };
+    let (answer, took) = tokio::join!(waits.send(), others);
+    answer.expect(200);
+    // A statement is given up after ten seconds; a batch does not wait that long for one of its records.
+    assert!(took < 5.0, "the others took {took} s");
+}
+
+/// Whether some session on the database of this test waits for a lock.
+async fn is_any_waiting(server: &Server) -> bool {
+    sqlx::query_scalar(
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
+    )
+    .fetch_one(&server.app.db)
+    .await
+    .unwrap()
+}
