@@ -81,6 +81,10 @@ async fn admit(State(app): State<Arc<App>>, request: Request, next: Next) -> axu
         Ok(left) => left.flatten(),
         Err(error) => return project(&uri, error),
     };
+    let _place = match app.admission.enter(uri.path()) {
+        Ok(place) => place,
+        Err(error) => return project(&uri, error),
+    };
     let mut response = tokio::select! {
         biased;
         response = next.run(request) => response,

@@ -75,10 +75,6 @@ async fn main() -> Result<()> {
     let costs = tokio::task::spawn_blocking(move || crypto::measure(seconds.min(3.0))).await??;
     table::print(&bench.rows, &parts, &costs);
     if bench.is_wanted("overload") {
-        println!(
-            "\n| issuance over | a second | 503 a second | revocations meanwhile | RSS before and after (most) MiB |"
-        );
-        println!("|---|---|---|---|---|");
         overload::measure(&bench, &stage).await?;
     }
     if bench.is_wanted("neighbours") {

@@ -151,6 +151,7 @@ fn values_out_of_range_are_refused() {
         ("LIMITS_SCOPES", "0", "limits.scopes is 0;"),
         ("LIMITS_LIST_ITEMS", "0", "limits.list_items is 0;"),
         ("LIMITS_TEXT_CHARACTERS", "0", "limits.text_characters is 0;"),
+        ("LIMITS_REQUESTS", "15", "limits.requests is 15;"),
         ("SHUTDOWN_DRAIN_SECONDS", "601", "shutdown.drain_seconds is 601;"),
         ("SHUTDOWN_GRACE_SECONDS", "0", "shutdown.grace_seconds is 0;"),
         ("SERVICE_NAME", "two\nlines", "service_name must have"),

@@ -76,10 +76,10 @@ impl Connection {
             ensure!(read > 0, "the connection broke off within a body");
         }
         let body = String::from_utf8_lossy(&self.buffer[head.length..whole]).into_owned();
-        ensure!(head.status == request.status, "answered with {}: {body}", head.status);
         if !head.closes {
             self.stream = Some(stream);
         }
+        ensure!(head.status == request.status, "answered with {}: {body}", head.status);
         Ok(body)
     }
 
@@ -177,15 +177,16 @@ impl Run {
 
     /// The time within which this part of the answers came, in milliseconds.
     pub fn percentile(&self, part: f64) -> f64 {
-        let last = self.times.len().saturating_sub(1);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index, never negative"
-        )]
-        let at = (count(last) * part).round() as usize;
-        self.times.get(at).map_or(0.0, |seconds| seconds * 1000.0)
+        percentile(&self.times, part)
     }
+}
+
+/// The same of times in seconds, ascending.
+pub fn percentile(times: &[f64], part: f64) -> f64 {
+    let last = times.len().saturating_sub(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index, never negative")]
+    let at = (count(last) * part).round() as usize;
+    times.get(at).map_or(0.0, |seconds| seconds * 1000.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -178,6 +178,8 @@ pub struct Limits {
     pub list_items: usize,
     /// Longest text field, in characters.
     pub text_characters: usize,
+    /// Most requests for tokens, and as many looks at tokens, that are worked on at the same time.
+    pub requests: usize,
 }
 
 /// Logging.
@@ -303,6 +305,7 @@ impl Default for Limits {
             scopes: 100,
             list_items: 200,
             text_characters: 4096,
+            requests: 512,
         }
     }
 }

@@ -178,7 +178,7 @@ impl Config {
     fn check_ranges(&self, problems: &mut Vec<String>) {
         let count = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
         let limits = &self.limits;
-        let ranges: [(&str, u64, RangeInclusive<u64>); 31] = [
+        let ranges: [(&str, u64, RangeInclusive<u64>); 32] = [
             // Enough for requests beside the workers, and some to reserve.
             ("database.max_connections", self.database.max_connections.into(), 4..=1000),
             ("database.acquire_timeout_seconds", self.database.acquire_timeout_seconds, 1..=60),
@@ -214,6 +214,7 @@ impl Config {
             ("limits.scopes", count(limits.scopes), 1..=10_000),
             ("limits.list_items", count(limits.list_items), 1..=100_000),
             ("limits.text_characters", count(limits.text_characters), 64..=1_048_576),
+            ("limits.requests", count(limits.requests), 16..=65_536),
             ("shutdown.drain_seconds", self.drain().as_secs(), 0..=600),
             ("shutdown.grace_seconds", self.shutdown.grace_seconds, 1..=3600),
         ];

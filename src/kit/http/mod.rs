@@ -1,5 +1,6 @@
 //! HTTP in and out: limits before parsers, extractors, the problem document, pages, the trace of a request, and the
 //! accept loop.
+pub mod admission;
 pub mod extract;
 pub mod health;
 pub mod html;
