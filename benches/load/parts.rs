@@ -12,6 +12,7 @@ use chancery::kit::cx::{Origin, Tenant};
 use chancery::kit::db::{embedded, grouped, migrate};
 use chancery::kit::error::Error;
 use chancery::kit::{ids, secret};
+use chancery::tokens::TokenId;
 use chancery::tokens::exchange::{self, ActorNames, Asked};
 use chancery::tokens::ledger::{self, Artefact, Credential, Once, Record};
 use chancery::{api_keys, clients, tokens};
@@ -96,14 +97,15 @@ async fn reads(bench: &mut Bench) -> Result<Vec<Part>> {
     .await?;
     let now = Clock::system().now();
     let names = ActorNames { uri: String::new(), names: vec!["load".to_owned()] };
-    let asked: Vec<Asked> = jtis.iter().map(|jti| Asked { jti: *jti, actor: names.clone(), now }).collect();
+    let ids: Vec<TokenId> = jtis.into_iter().map(|jti| TokenId { jti, is_root: true }).collect();
+    let asked: Vec<Asked> = ids.iter().map(|id| Asked { subject: *id, actor: names.clone(), now }).collect();
     let client = vec!["load".to_owned(); GROUP];
     let key_read = async |db: &mut PgConnection, keys: &[Vec<Vec<u8>>]| {
         api_keys::find(db, keys).await?;
         Ok(())
     };
-    let token_read = async |db: &mut PgConnection, jtis: &[Uuid]| {
-        tokens::find_all(db, jtis).await?;
+    let token_read = async |db: &mut PgConnection, ids: &[TokenId]| {
+        tokens::find_all(db, ids).await?;
         Ok(())
     };
     let client_read = async |db: &mut PgConnection, ids: &[String]| {
@@ -116,7 +118,7 @@ async fn reads(bench: &mut Bench) -> Result<Vec<Part>> {
     };
     Ok(vec![
         bench.part("key read", &keys, key_read).await?,
-        bench.part("token read", &jtis, token_read).await?,
+        bench.part("token read", &ids, token_read).await?,
         bench.part("client read", &client, client_read).await?,
         bench.part("exchange read", &asked, exchange_read).await?,
     ])

@@ -36,6 +36,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::kit::cx::Cx;
+use crate::kit::db::rows;
 use crate::kit::error::{Kind, Result, refuse};
 use crate::kit::http::page::Page;
 
@@ -60,10 +61,8 @@ pub async fn holding(cx: &mut Cx, id: Uuid) -> Result<Option<Holding>> {
 }
 
 /// Identities by their URIs in one statement. A URI is unique among all tenants and names its own.
-pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec<Option<Holding>>> {
-    let found = store::by_uris(db, uris).await?;
-    let of = |uri: &String| found.iter().find(|one| one.holder.wimse_uri == *uri).cloned();
-    Ok(uris.iter().map(of).collect())
+pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec<Option<rows::Row>>> {
+    rows::to_askers(store::by_uris(db, uris).await?, "wimse_uri", uris, String::eq)
 }
 
 /// A page of the tenant's agents, newest first, and the number of all that match.

@@ -170,8 +170,8 @@ pub async fn holding(cx: &mut Cx, id: Uuid) -> sqlx::Result<Option<Holding>> {
 }
 
 /// By URI alone, which names its tenant.
-pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec<Holding>> {
-    sqlx::query_as("select * from holders where wimse_uri = any($1)").bind(uris).fetch_all(db).await
+pub async fn by_uris(db: &mut PgConnection, uris: &[String]) -> sqlx::Result<Vec<PgRow>> {
+    sqlx::query("select * from holders where wimse_uri = any($1)").bind(uris).fetch_all(db).await
 }
 
 /// A page of the agents that match, newest first, and how many match.

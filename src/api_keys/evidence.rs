@@ -17,8 +17,6 @@ pub struct Evidence {
     pub tenant: Tenant,
     /// The key's id.
     pub key_id: Uuid,
-    /// The hash by which it was found.
-    pub key_hash: Vec<u8>,
     /// Revoked or replaced: it mints no more.
     pub key_ended: bool,
     /// When the key ends, if ever.
@@ -57,7 +55,6 @@ impl FromRow<'_, PgRow> for Evidence {
                 project_id: row.try_get("key_project_id")?,
             },
             key_id: row.try_get("key_id")?,
-            key_hash: row.try_get("key_hash")?,
             key_ended: row.try_get("key_ended")?,
             key_expires_at: row.try_get("key_expires_at")?,
             key_scopes: row.try_get("key_scopes")?,

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
+use crate::kit::db::rows;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::Secret;
 use crate::tokens::{self, Anchor};
@@ -86,10 +87,9 @@ pub async fn evidence(app: &App, presented: &str) -> Result<Option<Evidence>> {
 }
 
 /// The same for many keys in one statement, each by its hashes under every pepper.
-pub async fn find(db: &mut PgConnection, keys: &[Vec<Vec<u8>>]) -> sqlx::Result<Vec<Option<Evidence>>> {
+pub async fn find(db: &mut PgConnection, keys: &[Vec<Vec<u8>>]) -> sqlx::Result<Vec<Option<rows::Row>>> {
     let found = store::evidence(db, &keys.concat()).await?;
-    let of = |hashes: &Vec<Vec<u8>>| found.iter().find(|one| hashes.contains(&one.key_hash)).cloned();
-    Ok(keys.iter().map(of).collect())
+    rows::to_askers(found, "key_hash", keys, |hash: &Vec<u8>, hashes| hashes.contains(hash))
 }
 
 /// A key that was revoked before, another tenant's and none at all are the same answer.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{ApiKey, Evidence, NewApiKey, Settings, Use};
+use super::{ApiKey, NewApiKey, Settings, Use};
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::secret::SecretHash;
@@ -191,8 +192,8 @@ pub async fn revoke_all(cx: &mut Cx, identity_ids: &[Uuid], by: &str, reason: &s
 }
 
 /// Keys by their keyed hashes: the one way in that names no tenant, since the secret does.
-pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<Evidence>> {
-    sqlx::query_as(
+pub async fn evidence(db: &mut PgConnection, hashes: &[Vec<u8>]) -> sqlx::Result<Vec<PgRow>> {
+    sqlx::query(
         "select k.account_id as key_account_id, k.project_id as key_project_id, k.id as key_id, k.key_hash,
              k.revoked_at is not null or k.replaced_at is not null as key_ended, k.expires_at as key_expires_at,
              k.scopes as key_scopes, k.created_by, k.ip_allowlist, k.credential_policy_id, h.*,

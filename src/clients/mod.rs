@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use crate::kit::app::App;
 use crate::kit::cx::Cx;
+use crate::kit::db::rows;
 use crate::kit::error::{Error, Kind, Result, refuse};
 use crate::kit::secret::Secret;
 
@@ -47,10 +48,8 @@ pub async fn evidence(app: &App, client_id: &str) -> Result<Option<Evidence>> {
 }
 
 /// The same for many clients in one statement.
-pub async fn find(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Option<Evidence>>> {
-    let found = store::evidence(db, client_ids).await?;
-    let of = |id: &String| found.iter().find(|one| one.client.client_id == *id).cloned();
-    Ok(client_ids.iter().map(of).collect())
+pub async fn find(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Option<rows::Row>>> {
+    rows::to_askers(store::evidence(db, client_ids).await?, "client_id", client_ids, String::eq)
 }
 
 /// One client of the tenant.

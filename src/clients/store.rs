@@ -1,17 +1,17 @@
 //! SQL of OAuth clients.
 
 use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::Evidence;
 use super::types::Client;
 use crate::kit::cx::Cx;
 
 /// Across tenants: a client names itself before any tenant is known, and its `client_id` is unique among all.
 /// Tenants are compared in a way that no index helps with: else a plan that was made while the tables were small reads all
 /// agents of one.
-pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<Evidence>> {
-    sqlx::query_as(
+pub async fn evidence(db: &mut PgConnection, client_ids: &[String]) -> sqlx::Result<Vec<PgRow>> {
+    sqlx::query(
         "select c.id, c.account_id as client_account_id, c.project_id as client_project_id, c.client_id, c.name,
              c.description, c.client_type, c.token_endpoint_auth_method, c.pepper_id, c.secret_hash, c.old_secret_hash,
              c.old_secret_until, c.jwks, c.jwks_uri, c.grant_types, c.scopes, c.redirect_uris, c.access_token_ttl,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::clock::{Clock, Stopwatch};
 use super::config::Config;
 use super::config::Database;
-use super::db::{self, Gate, Group};
+use super::db::{self, Gate, Group, rows};
 use super::error::{Error, Kind, Result, refuse};
 use super::metrics::Metrics;
 use super::outbound::{KeySets, Outbound};
@@ -20,10 +20,11 @@ use crate::agents::{self, Holding};
 use crate::api_keys::{self, Usage};
 use crate::clients::{self, Documents};
 use crate::keys::Keys;
+use crate::kit::http::admission::Admission;
 use crate::kit::http::rate::Rates;
 use crate::signals::Streams;
 use crate::tokens::ledger::{self, Outcome, Record};
-use crate::tokens::{self, Found, exchange};
+use crate::tokens::{self, Found, TokenId, exchange};
 
 /// A running server without its socket.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct App {
     pub lockouts: Lockouts,
     /// How many requests addresses and keys sent lately.
     pub rates: Rates,
+    /// The places for requests of the token path.
+    pub admission: Admission,
     /// What fetches from other servers.
     pub outbound: Arc<Outbound>,
     /// The keys that others publish.
@@ -65,11 +68,11 @@ pub struct App {
 /// Where requests of many callers travel together.
 #[derive(Debug)]
 struct Groups {
-    clients: Group<String, Option<clients::Evidence>>,
-    keys: Group<Vec<Vec<u8>>, Option<api_keys::Evidence>>,
-    tokens: Group<Uuid, Option<Found>>,
-    holdings: Group<String, Option<Holding>>,
-    exchanges: Group<exchange::Asked, exchange::Evidence>,
+    clients: Group<String, Option<rows::Row>>,
+    keys: Group<Vec<Vec<u8>>, Option<rows::Row>>,
+    tokens: Group<TokenId, Option<rows::Row>>,
+    holdings: Group<String, Option<rows::Row>>,
+    exchanges: Group<exchange::Asked, PgRow>,
     ledger: Group<Record, Outcome>,
 }
 
@@ -78,10 +81,10 @@ impl Groups {
         Self {
             clients: Group::start(pool, bounds, 1, |db, ids| Box::pin(clients::find(db, ids))),
             keys: Group::start(pool, bounds, 1, |db, hashes| Box::pin(api_keys::find(db, hashes))),
-            tokens: Group::start(pool, bounds, 1, |db, jtis| Box::pin(tokens::find_all(db, jtis))),
+            tokens: Group::start(pool, bounds, 1, |db, ids| Box::pin(tokens::find_all(db, ids))),
             holdings: Group::start(pool, bounds, 1, |db, uris| Box::pin(agents::by_uris(db, uris))),
             exchanges: Group::start(pool, bounds, 1, |db, asked| Box::pin(exchange::find(db, asked))),
-            ledger: Group::start(pool, bounds, 1, |db, records| Box::pin(ledger::write(db, records))),
+            ledger: Group::start_writing(pool, bounds, 1, |db, records| Box::pin(ledger::write(db, records))),
         }
     }
 }
@@ -90,31 +93,31 @@ impl App {
     /// What is known of a client, by its `client_id`.
     pub async fn find_client(&self, client_id: String) -> Result<Option<clients::Evidence>> {
         self.present()?;
-        self.groups.clients.run(client_id).await
+        Ok(rows::read(self.groups.clients.run(client_id).await?)?)
     }
 
     /// What stands behind an API key, by its hashes under every pepper.
     pub async fn find_key(&self, hashes: Vec<Vec<u8>>) -> Result<Option<api_keys::Evidence>> {
         self.present()?;
-        self.groups.keys.run(hashes).await
+        Ok(rows::read(self.groups.keys.run(hashes).await?)?)
     }
 
-    /// A credential by its jti, with what it rests on.
-    pub async fn find_token(&self, jti: Uuid) -> Result<Option<Found>> {
+    /// A credential by what its token says, with what it rests on.
+    pub async fn find_token(&self, id: TokenId) -> Result<Option<Found>> {
         self.present()?;
-        self.groups.tokens.run(jti).await
+        Ok(rows::read(self.groups.tokens.run(id).await?)?)
     }
 
     /// An identity with what issuing asks of it, by its URI.
     pub async fn find_holding(&self, uri: String) -> Result<Option<Holding>> {
         self.present()?;
-        self.groups.holdings.run(uri).await
+        Ok(rows::read(self.groups.holdings.run(uri).await?)?)
     }
 
     /// What a token exchange rests on.
     pub async fn find_exchange(&self, asked: exchange::Asked) -> Result<exchange::Evidence> {
         self.present()?;
-        self.groups.exchanges.run(asked).await
+        Ok(exchange::Evidence::from_row(&self.groups.exchanges.run(asked).await?)?)
     }
 
     /// Makes a record durable.
@@ -135,6 +138,7 @@ impl App {
             usage: Usage::default(),
             lockouts: Lockouts::default(),
             rates: Rates::new(&config.rate),
+            admission: Admission::new(config.limits.requests),
             outbound: Arc::new(Outbound::open(&config.outbound)?),
             key_sets: KeySets::default(),
             documents: Documents::default(),

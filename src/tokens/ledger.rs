@@ -2,12 +2,13 @@
 //! written together, for one record or for many.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use sqlx::types::Json;
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use super::refresh;
+use super::rows::{AuditRow, CredentialRow};
 use crate::audit::Entry;
 
 pub use super::record::{Artefact, CODE, Credential, Once, Outcome, Record};
@@ -15,15 +16,25 @@ pub use super::record::{Artefact, CODE, Credential, Once, Outcome, Record};
 /// Writes all records or none. A record may be written again after an unknown outcome: what is there already stays, and
 /// an artefact that it used itself counts as its own.
 pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Vec<Outcome>> {
+    match attempt(db, records, INSERT).await {
+        // Only what was written before meets itself. To look for that each time costs a fifth of the write.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            attempt(db, records, &INSERT_MISSING).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn attempt(db: &mut PgConnection, records: &[Record], sql: &'static str) -> sqlx::Result<Vec<Outcome>> {
     if !records.iter().any(|record| matches!(record, Record::IssueOnce(..) | Record::Reuse(..))) {
         let outcomes = vec![Outcome::Written; records.len()];
-        insert(db, records, &outcomes).await?;
+        insert(db, records, &outcomes, sql).await?;
         return Ok(outcomes);
     }
     let mut tx = db.begin().await?;
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
     let outcomes = use_up(&mut tx, &wanted).await?;
-    insert(&mut tx, records, &outcomes).await?;
+    insert(&mut tx, records, &outcomes, sql).await?;
     let reused = records.iter().zip(&outcomes).filter_map(|(record, outcome)| record.reused(*outcome));
     end_first(&mut tx, &reused.collect::<Vec<_>>()).await?;
     let refreshed: Vec<_> =
@@ -155,119 +166,36 @@ async fn end_first(db: &mut PgConnection, reused: &[(&Artefact, &Entry)]) -> sql
     Ok(())
 }
 
-async fn insert(db: &mut PgConnection, records: &[Record], outcomes: &[Outcome]) -> sqlx::Result<()> {
-    let query = sqlx::query(
-        "with issued as (
-             insert into credentials (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch,
-                 api_key_id, oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id,
-                 delegation_depth, delegated_by, token_profile, grant_type, subject, user_id, scopes, audience,
-                 issued_at, expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id,
-                 linked_subject_id, linked_subject_epoch)
-             select c.jti, c.account_id, c.project_id, c.token_sha256, c.kid, c.identity_id, c.agent_epoch,
-                 c.api_key_id, c.oauth_client_id, c.client_id, c.client_epoch, c.parent_jti, c.ancestors::uuid[],
-                 c.mission_id, c.delegation_depth, c.delegated_by, c.token_profile, c.grant_type, c.subject, c.user_id,
-                 string_to_array(c.scopes, ' '), string_to_array(c.audience, ' '), c.issued_at, c.expires_at,
-                 c.principal, c.actors, c.person_id, c.person_epoch, c.family_id, c.jkt, c.consent_id,
-                 c.linked_subject_id, c.linked_subject_epoch
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::uuid[], $7::integer[],
-                 $8::uuid[], $9::uuid[], $10::text[], $11::integer[], $12::uuid[], $13::text[], $14::uuid[],
-                 $15::integer[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::text[],
-                 $22::text[], $23::timestamptz[], $24::timestamptz[], $25::jsonb[], $26::jsonb[], $27::uuid[],
-                 $28::integer[], $29::uuid[], $30::text[], $31::uuid[], $32::uuid[], $33::integer[])
-                 as c (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch, api_key_id,
-                     oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id, delegation_depth,
-                     delegated_by, token_profile, grant_type, subject, user_id, scopes, audience, issued_at,
-                     expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id,
-                     linked_subject_id, linked_subject_epoch)
-             on conflict do nothing
-         )
-         insert into audit_events (id, account_id, project_id, occurred_at, actor_type, actor_id, action,
-             target_type, target_id, outcome, reason, address, request_id, metadata)
-         select e.id, e.account_id, e.project_id, e.occurred_at, e.actor_type, e.actor_id, e.action, e.target_type,
-             e.target_id, case when e.reason is null then 'success' else 'refused' end, coalesce(e.reason, ''),
-             e.address, e.request_id, e.metadata
-         from unnest($34::uuid[], $35::text[], $36::text[], $37::timestamptz[], $38::text[], $39::text[], $40::text[],
-             $41::text[], $42::text[], $43::text[], $44::text[], $45::text[], $46::jsonb[])
-             as e (id, account_id, project_id, occurred_at, actor_type, actor_id, action, target_type, target_id,
-                 reason, address, request_id, metadata)
-         on conflict do nothing",
-    );
+/// The columns stand in the order of the types.
+const INSERT: &str = "with issued as (
+         insert into credentials (jti, account_id, project_id, token_sha256, kid, identity_id, agent_epoch,
+             api_key_id, oauth_client_id, client_id, client_epoch, parent_jti, ancestors, mission_id,
+             delegation_depth, delegated_by, token_profile, grant_type, subject, user_id, scopes, audience,
+             issued_at, expires_at, principal, actors, person_id, person_epoch, family_id, jkt, consent_id,
+             linked_subject_id, linked_subject_epoch)
+         select * from unnest($1::credential_record[])
+     )
+     insert into audit_events (id, account_id, project_id, occurred_at, actor_type, actor_id, action,
+         target_type, target_id, outcome, reason, address, request_id, metadata)
+     select * from unnest($2::audit_record[])";
+
+/// The same, leaving as it is what was written before.
+static INSERT_MISSING: LazyLock<String> = LazyLock::new(|| {
+    let rows = ["unnest($1::credential_record[])", "unnest($2::audit_record[])"];
+    rows.iter()
+        .fold(INSERT.to_owned(), |sql, rows| sql.replace(rows, &format!("{rows} on conflict do nothing")))
+});
+
+async fn insert(
+    db: &mut PgConnection,
+    records: &[Record],
+    outcomes: &[Outcome],
+    sql: &'static str,
+) -> sqlx::Result<()> {
     let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
     let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
-    let issued: Vec<&Credential> = issued.into_iter().flatten().collect();
-    let entries: Vec<&Entry> = entries.into_iter().flatten().collect();
-    bind_entries(bind_facts(bind_credentials(query, &issued), &issued), &entries).execute(db).await?;
+    let issued: Vec<CredentialRow<'_>> = issued.into_iter().flatten().map(CredentialRow::from).collect();
+    let entries: Vec<AuditRow<'_>> = entries.into_iter().flatten().map(AuditRow::from).collect();
+    sqlx::query(AssertSqlSafe(sql)).bind(issued).bind(entries).execute(db).await?;
     Ok(())
-}
-
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-fn each<'a, T, V>(rows: &[&'a T], column: impl Fn(&'a T) -> V) -> Vec<V> {
-    rows.iter().map(|row| column(row)).collect()
-}
-
-/// What a credential rests on: `$1` to `$16`.
-fn bind_credentials<'q>(query: Query<'q>, rows: &[&'q Credential]) -> Query<'q> {
-    query
-        .bind(each(rows, |row| row.jti))
-        .bind(each(rows, |row| row.tenant.account_id.as_str()))
-        .bind(each(rows, |row| row.tenant.project_id.as_str()))
-        .bind(each(rows, |row| &row.token_sha256[..]))
-        .bind(each(rows, |row| row.kid.as_str()))
-        .bind(each(rows, |row| row.identity_id))
-        .bind(each(rows, |row| row.agent_epoch))
-        .bind(each(rows, |row| row.api_key_id))
-        .bind(each(rows, |row| row.client.as_ref().and_then(|client| client.id)))
-        .bind(each(rows, |row| row.client.as_ref().map_or("", |client| &client.client_id)))
-        .bind(each(rows, |row| row.client.as_ref().map_or(0, |client| client.epoch)))
-        .bind(each(rows, |row| row.parent_jti))
-        .bind(each(rows, |row| array_literal(&row.ancestors)))
-        .bind(each(rows, |row| row.mission_id))
-        .bind(each(rows, |row| row.depth))
-        .bind(each(rows, |row| row.delegated_by.as_str()))
-}
-
-/// What a credential says: `$17` to `$33`.
-fn bind_facts<'q>(query: Query<'q>, rows: &[&'q Credential]) -> Query<'q> {
-    query
-        .bind(each(rows, |row| row.profile.as_str()))
-        .bind(each(rows, |row| row.grant_type))
-        .bind(each(rows, |row| row.subject.as_str()))
-        .bind(each(rows, |row| row.user_id.as_str()))
-        .bind(each(rows, |row| row.scopes.joined()))
-        .bind(each(rows, |row| row.audience.join(" ")))
-        .bind(each(rows, |row| row.issued_at))
-        .bind(each(rows, |row| row.expires_at))
-        .bind(each(rows, |row| row.principal.as_ref().map(Json)))
-        .bind(each(rows, |row| (!row.actors.is_empty()).then_some(Json(&row.actors))))
-        .bind(each(rows, |row| row.person.map(|(id, _)| id)))
-        .bind(each(rows, |row| row.person.map_or(0, |(_, epoch)| epoch)))
-        .bind(each(rows, |row| row.family_id))
-        .bind(each(rows, |row| row.jkt.as_deref()))
-        .bind(each(rows, |row| row.consent_id))
-        .bind(each(rows, |row| row.linked_subject.map(|(id, _)| id)))
-        .bind(each(rows, |row| row.linked_subject.map_or(0, |(_, epoch)| epoch)))
-}
-
-fn bind_entries<'q>(query: Query<'q>, rows: &[&'q Entry]) -> Query<'q> {
-    query
-        .bind(each(rows, |row| row.id))
-        .bind(each(rows, |row| row.tenant.account_id.as_str()))
-        .bind(each(rows, |row| row.tenant.project_id.as_str()))
-        .bind(each(rows, |row| row.occurred_at))
-        .bind(each(rows, |row| row.actor.0))
-        .bind(each(rows, |row| row.actor.1.as_str()))
-        .bind(each(rows, |row| row.event.action))
-        .bind(each(rows, |row| row.event.target_type))
-        .bind(each(rows, |row| row.event.target_id.as_str()))
-        .bind(each(rows, |row| row.refused.as_deref()))
-        .bind(each(rows, |row| row.origin.address.map(|address| address.to_string()).unwrap_or_default()))
-        .bind(each(rows, |row| row.origin.request_id.as_str()))
-        .bind(each(rows, |row| Json(&row.event.metadata)))
-}
-
-/// An array within an array: Postgres unnests nested arrays to the ground, so the inner one travels as text.
-fn array_literal(ids: &[Uuid]) -> String {
-    let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    format!("{{{}}}", ids.join(","))
 }

@@ -1,6 +1,9 @@
 //! SQL of credentials, save their writing, which is the ledger's.
 
-use sqlx::{PgConnection, PgPool};
+use std::sync::LazyLock;
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::admin::Kept;
@@ -9,25 +12,40 @@ use super::ended::Standing;
 use super::ledger::Artefact;
 use super::of_agent::AgentToken;
 use super::revoke::{Anchor, Revocation};
-use super::verify::Found;
 use crate::kit::clock::Time;
 use crate::kit::cx::Cx;
 use crate::kit::http::page::Page;
 
 /// By ids alone: the caller compares the digest, which no other tenant can know. The range lets a generic plan leave out
 /// the partitions in which none of them can be.
-pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Found>> {
-    sqlx::query_as(
-        "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
-             coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
-             delegation_depth, jkt, agent_status, revocation, active_until
-         from credential_activity where jti = any($1) and jti between $2 and $3",
-    )
-    .bind(jtis)
-    .bind(jtis.iter().min())
-    .bind(jtis.iter().max())
-    .fetch_all(db)
-    .await
+pub async fn find(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<PgRow>> {
+    presented(db, jtis, FIND).await
+}
+
+/// The same of those that were not delegated; others are not found.
+pub async fn find_roots(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<PgRow>> {
+    static FIND_ROOTS: LazyLock<String> = LazyLock::new(|| of_roots(FIND));
+    presented(db, jtis, &FIND_ROOTS).await
+}
+
+const FIND: &str = "select jti, account_id, project_id, token_sha256, identity_id, oauth_client_id, subject,
+         coalesce(actors -> 0 ->> 'sub', subject) as presenter, user_id, scopes, audience, grant_type,
+         delegation_depth, jkt, agent_status, revocation, active_until
+     from credential_activity where jti = any($1) and jti between $2 and $3";
+
+/// A statement that looks at credentials that were not delegated only, and so at no ancestors: to prepare the search for
+/// them costs as much as the rest.
+pub(super) fn of_roots(sql: &str) -> String {
+    sql.replace("credential_activity", "credential_roots")
+}
+
+async fn presented(db: &mut PgConnection, jtis: &[Uuid], sql: &'static str) -> sqlx::Result<Vec<PgRow>> {
+    sqlx::query(AssertSqlSafe(sql))
+        .bind(jtis)
+        .bind(jtis.iter().min())
+        .bind(jtis.iter().max())
+        .fetch_all(db)
+        .await
 }
 
 /// What rotation keeps of a credential of the tenant, and what it was obtained by.

@@ -15,6 +15,7 @@ use super::store;
 use crate::kit::app::App;
 use crate::kit::clock::Time;
 use crate::kit::config::Limits;
+use crate::kit::db::rows;
 use crate::kit::error::Result;
 use crate::kit::secret;
 
@@ -66,15 +67,28 @@ impl Found {
 
 /// The credential of a presented token, active or not; `None` for anything that is not byte for byte a token of ours.
 pub async fn find(app: &App, token: &str) -> Result<Option<Found>> {
-    let Some(jti) = jti_of(token, &app.config.limits) else { return Ok(None) };
-    let found = app.find_token(jti).await?;
+    let Some(id) = id_of(token, &app.config.limits) else { return Ok(None) };
+    let found = app.find_token(id).await?;
     Ok(found.filter(|found| digest_matches(&found.token_sha256, token)))
 }
 
-/// Credentials by their ids in one statement, each with everything it rests on.
-pub async fn find_all(db: &mut PgConnection, jtis: &[Uuid]) -> sqlx::Result<Vec<Option<Found>>> {
-    let found = store::find(db, jtis).await?;
-    Ok(jtis.iter().map(|jti| found.iter().find(|one| one.jti == *jti).cloned()).collect())
+/// Credentials by their ids, each with everything it rests on. Those that say that they are roots are looked for among the
+/// roots, for which no ancestors need be found; all others, and who is not found there, among all.
+pub async fn find_all(db: &mut PgConnection, ids: &[TokenId]) -> sqlx::Result<Vec<Option<rows::Row>>> {
+    let roots: Vec<Uuid> = ids.iter().filter(|id| id.is_root).map(|id| id.jti).collect();
+    let found = if roots.is_empty() { Vec::new() } else { store::find_roots(db, &roots).await? };
+    let mut found = rows::to_askers(found, "jti", ids, is_of)?;
+    let missing: Vec<Uuid> =
+        ids.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(id, _)| id.jti).collect();
+    if !missing.is_empty() {
+        let others = rows::to_askers(store::find(db, &missing).await?, "jti", ids, is_of)?;
+        found = found.into_iter().zip(others).map(|(root, other)| root.or(other)).collect();
+    }
+    Ok(found)
+}
+
+fn is_of(jti: &Uuid, id: &TokenId) -> bool {
+    *jti == id.jti
 }
 
 /// Whether a token is byte for byte the one that was issued with this digest, in constant time.
@@ -98,16 +112,27 @@ pub fn raw_claims(payload: &[u8]) -> Option<BTreeMap<&str, &RawValue>> {
     serde_json::from_slice(payload).ok()
 }
 
-/// Reads the id of a token without believing anything else of it.
-pub(super) fn jti_of(token: &str, limits: &Limits) -> Option<Uuid> {
+/// What a token says of itself, not to be believed yet: it decides where is looked first, not what is found.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenId {
+    /// Its id.
+    pub jti: Uuid,
+    /// Whether it says that it was not delegated.
+    pub is_root: bool,
+}
+
+pub(super) fn id_of(token: &str, limits: &Limits) -> Option<TokenId> {
     #[derive(Deserialize)]
     struct Id {
         jti: Uuid,
+        #[serde(default)]
+        delegation_depth: i32,
     }
     if token.len() > limits.token_bytes {
         return None;
     }
-    Some(serde_json::from_slice::<Id>(&payload(token)?).ok()?.jti)
+    let Id { jti, delegation_depth } = serde_json::from_slice(&payload(token)?).ok()?;
+    Some(TokenId { jti, is_root: delegation_depth == 0 })
 }
 
 /// The text of the claims; nothing of it is to be believed yet.

@@ -1,6 +1,7 @@
 //! What issuing finds of a client in its one read.
 
 use chancery::clients::{AuthMethod, ClientType};
+use chancery::kit::db::rows;
 use serde_json::{Value, json};
 use time::Duration;
 
@@ -155,8 +156,9 @@ async fn the_read_goes_by_indexes() {
     let mut scans = Vec::new();
     for _ in 0..2 {
         for client_id in ["worker", "many7"] {
-            let found = chancery::clients::find(&mut db, &[client_id.to_owned()]).await.unwrap();
-            assert!(found[0].as_ref().unwrap().holding.is_some());
+            let found = chancery::clients::find(&mut db, &[client_id.to_owned()]).await.unwrap().remove(0);
+            let found: Option<chancery::clients::Evidence> = rows::read(found).unwrap();
+            assert!(found.unwrap().holding.is_some());
         }
         // What this connection did is known to the statistics when the statement after this one begins.
         sqlx::query("select pg_stat_force_next_flush()").execute(&mut *db).await.unwrap();

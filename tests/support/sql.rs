@@ -18,6 +18,7 @@ pub(crate) const TABLES: &[(&str, &str, Rows)] = &[
     ("credentials", "tokens", Rows::OfTenant),
     ("credential_standing", "tokens", Rows::OfTenant),
     ("credential_activity", "tokens", Rows::OfTenant),
+    ("credential_roots", "tokens", Rows::OfTenant),
     ("credential_history", "tokens", Rows::OfTenant),
     ("revocations", "tokens", Rows::OfTenant),
     ("used_once", "tokens", Rows::Shared),

@@ -4,6 +4,7 @@ pub mod embedded;
 mod gate;
 pub mod group;
 pub mod roles;
+pub mod rows;
 
 pub use gate::Gate;
 pub use group::Group;

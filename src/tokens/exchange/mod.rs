@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
 use super::actor::{Hop, Parent, Principal};
-use super::verify::{digest_matches, jti_of};
+use super::verify::{TokenId, digest_matches, id_of};
 use crate::agents::Holding;
 use crate::delegations::MayAct;
 use crate::kit::app::App;
@@ -95,7 +95,7 @@ impl Subject {
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Read from the subject token, not to be believed yet.
-    pub jti: Uuid,
+    pub subject: TokenId,
     /// Who wants to act.
     pub actor: ActorNames,
     /// When.
@@ -104,15 +104,28 @@ pub struct Asked {
 
 /// Everything an exchange rests on.
 pub async fn evidence(app: &App, token: &str, actor: ActorNames, now: Time) -> Result<Option<Evidence>> {
-    let Some(jti) = jti_of(token, &app.config.limits) else { return Ok(None) };
-    let mut found = app.find_exchange(Asked { jti, actor, now }).await?;
+    let Some(subject) = id_of(token, &app.config.limits) else { return Ok(None) };
+    let mut found = app.find_exchange(Asked { subject, actor, now }).await?;
     found.subject = found.subject.filter(|subject| digest_matches(&subject.token_sha256, token));
     Ok(Some(found))
 }
 
-/// The same for many exchanges in one statement, each at its place.
-pub async fn find(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<Vec<Evidence>> {
-    store::exchanges(db, asked).await
+/// The same for many exchanges, each at its place. Subjects that say that they are roots are looked for among the roots; all
+/// others, and who is not found there, among all.
+pub async fn find(db: &mut PgConnection, asked: &[Asked]) -> sqlx::Result<Vec<PgRow>> {
+    let roots: Vec<&Asked> = asked.iter().filter(|one| one.subject.is_root).collect();
+    let mut of_roots = store::of_roots(db, &roots).await?.into_iter();
+    let mut found = Vec::with_capacity(asked.len());
+    for one in asked {
+        let row = if one.subject.is_root { of_roots.next() } else { None };
+        let jti = row.as_ref().map(|row| row.try_get::<Option<Uuid>, _>("subject_jti")).transpose()?;
+        found.push(row.filter(|_| jti.flatten().is_some()));
+    }
+    let missing: Vec<&Asked> =
+        asked.iter().zip(&found).filter(|(_, row)| row.is_none()).map(|(one, _)| one).collect();
+    let mut others = store::exchanges(db, &missing).await?.into_iter();
+    let whole = found.into_iter().map(|row| row.or_else(|| others.next()));
+    whole.collect::<Option<_>>().ok_or(sqlx::Error::RowNotFound)
 }
 
 impl FromRow<'_, PgRow> for Evidence {
