@@ -26,10 +26,13 @@ pub async fn write(db: &mut PgConnection, records: &[Record]) -> sqlx::Result<Ve
 }
 
 async fn attempt(db: &mut PgConnection, records: &[Record], sql: &'static str) -> sqlx::Result<Vec<Outcome>> {
+    let written = vec![Outcome::Written; records.len()];
     if !records.iter().any(|record| matches!(record, Record::IssueOnce(..) | Record::Reuse(..))) {
-        let outcomes = vec![Outcome::Written; records.len()];
-        insert(db, records, &outcomes, sql).await?;
-        return Ok(outcomes);
+        insert(db, records, &written, sql).await?;
+        return Ok(written);
+    }
+    if sql == INSERT && records.iter().all(Record::is_repeatable) && insert_once(db, records).await? {
+        return Ok(written);
     }
     let mut tx = db.begin().await?;
     let wanted: Vec<_> = records.iter().map(|record| (record.user(), record.artefacts())).collect();
@@ -46,26 +49,24 @@ async fn attempt(db: &mut PgConnection, records: &[Record], sql: &'static str) -
     Ok(outcomes)
 }
 
+/// Uses up and writes in one statement, where all artefacts are new, and says whether they were. Where they were not it wrote
+/// nothing but that the new ones are used, each by its own record, to which it then counts as its own.
+async fn insert_once<'r>(db: &mut PgConnection, records: &'r [Record]) -> sqlx::Result<bool> {
+    let of = |record: &'r Record| record.artefacts().iter().map(|artefact| (record.user(), artefact));
+    let artefacts: Vec<_> = records.iter().flat_map(of).collect();
+    let (issued, entries) = rows(records, &vec![Outcome::Written; records.len()]);
+    let wanted = entries.len();
+    let query = bind_artefacts(sqlx::query(AssertSqlSafe(INSERT_ONCE.as_str())), &artefacts);
+    let done = query.bind(issued).bind(entries).execute(db).await?;
+    Ok(usize::try_from(done.rows_affected()) == Ok(wanted))
+}
+
 /// Uses artefacts up, each list for its user, and says who was first. Call it in a transaction: what is used must go back
 /// when the work that used it fails.
 pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sqlx::Result<Vec<Outcome>> {
     let all: Vec<(Uuid, &Artefact)> =
         wanted.iter().flat_map(|(user, list)| list.iter().map(|artefact| (*user, artefact))).collect();
-    let kinds: Vec<_> = all.iter().map(|(_, artefact)| artefact.kind).collect();
-    let keys: Vec<_> = all.iter().map(|(_, artefact)| &artefact.key[..]).collect();
-    // In the order of the key, so that two groups never wait for each other in a circle.
-    let done = sqlx::query(
-        "insert into used_once (kind, key, used_by, expires_at)
-         select * from unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) as u (kind, key, used_by, until)
-         order by kind, key
-         on conflict do nothing",
-    )
-    .bind(&kinds)
-    .bind(&keys)
-    .bind(all.iter().map(|(user, _)| *user).collect::<Vec<_>>())
-    .bind(all.iter().map(|(_, artefact)| artefact.until).collect::<Vec<_>>())
-    .execute(&mut *db)
-    .await?;
+    let done = bind_artefacts(sqlx::query(USE_UP), &all).execute(&mut *db).await?;
     if usize::try_from(done.rows_affected()) == Ok(all.len()) {
         // The usual case: all were new, and none stood twice among them.
         return Ok(vec![Outcome::Written; wanted.len()]);
@@ -75,8 +76,8 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
         "select kind, key, used_by from used_once
          where (kind, key) in (select * from unnest($1::text[], $2::bytea[]))",
     )
-    .bind(&kinds)
-    .bind(&keys)
+    .bind(all.iter().map(|(_, artefact)| artefact.kind).collect::<Vec<_>>())
+    .bind(all.iter().map(|(_, artefact)| &artefact.key[..]).collect::<Vec<_>>())
     .fetch_all(&mut *db)
     .await?;
     let first: HashMap<_, _> = first.into_iter().map(|(kind, key, user)| ((kind, key), user)).collect();
@@ -90,6 +91,17 @@ pub async fn use_up(db: &mut PgConnection, wanted: &[(Uuid, &[Artefact])]) -> sq
     let outcomes: Vec<Outcome> = wanted.iter().map(outcome).collect();
     give_back(db, wanted, &outcomes).await?;
     Ok(outcomes)
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// `$1` to `$4`.
+fn bind_artefacts<'q>(query: Query<'q>, artefacts: &[(Uuid, &'q Artefact)]) -> Query<'q> {
+    query
+        .bind(artefacts.iter().map(|(_, artefact)| artefact.kind).collect::<Vec<_>>())
+        .bind(artefacts.iter().map(|(_, artefact)| &artefact.key[..]).collect::<Vec<_>>())
+        .bind(artefacts.iter().map(|(user, _)| *user).collect::<Vec<_>>())
+        .bind(artefacts.iter().map(|(_, artefact)| artefact.until).collect::<Vec<_>>())
 }
 
 /// Gives back what a refused user was the first to use: a request that is told no for one artefact must not cost
@@ -186,16 +198,37 @@ static INSERT_MISSING: LazyLock<String> = LazyLock::new(|| {
         .fold(INSERT.to_owned(), |sql, rows| sql.replace(rows, &format!("{rows} on conflict do nothing")))
 });
 
+/// The same, once artefacts are used up and only if all of them are new.
+static INSERT_ONCE: LazyLock<String> = LazyLock::new(|| {
+    let all_new = "(select count(*) from used) = cardinality($3::uuid[])";
+    let rows = [("$1::credential_record[]", 5), ("$2::audit_record[]", 6)];
+    let insert = rows.iter().fold(INSERT.to_owned(), |sql, (rows, at)| {
+        let moved = format!("${at}{}", &rows[2..]);
+        sql.replace(&format!("unnest({rows})"), &format!("unnest({moved}) where {all_new}"))
+    });
+    insert.replacen("issued as", &["used as (", USE_UP, " returning used_by), issued as"].concat(), 1)
+});
+
+/// In the order of the key, so that two groups never wait for each other in a circle.
+const USE_UP: &str = "insert into used_once (kind, key, used_by, expires_at)
+     select * from unnest($1::text[], $2::bytea[], $3::uuid[], $4::timestamptz[]) as u (kind, key, used_by, until)
+     order by kind, key
+     on conflict do nothing";
+
 async fn insert(
     db: &mut PgConnection,
     records: &[Record],
     outcomes: &[Outcome],
     sql: &'static str,
 ) -> sqlx::Result<()> {
-    let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
-    let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
-    let issued: Vec<CredentialRow<'_>> = issued.into_iter().flatten().map(CredentialRow::from).collect();
-    let entries: Vec<AuditRow<'_>> = entries.into_iter().flatten().map(AuditRow::from).collect();
+    let (issued, entries) = rows(records, outcomes);
     sqlx::query(AssertSqlSafe(sql)).bind(issued).bind(entries).execute(db).await?;
     Ok(())
+}
+
+fn rows<'a>(records: &'a [Record], outcomes: &[Outcome]) -> (Vec<CredentialRow<'a>>, Vec<AuditRow<'a>>) {
+    let rows = records.iter().zip(outcomes).map(|(record, outcome)| record.rows(*outcome));
+    let (issued, entries): (Vec<_>, Vec<_>) = rows.unzip();
+    let issued = issued.into_iter().flatten().map(CredentialRow::from).collect();
+    (issued, entries.into_iter().flatten().map(AuditRow::from).collect())
 }

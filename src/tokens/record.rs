@@ -86,6 +86,9 @@ pub struct Artefact {
 /// The kind of authorization codes. A second use of one ends what the first use obtained (RFC 6749 section 4.1.2).
 pub const CODE: &str = "authorization_code";
 
+/// What its holder makes anew for every request: nobody misses one that was used up in vain.
+const MADE_ANEW: [&str; 3] = ["assertion", "client_assertion", "dpop_proof"];
+
 /// What one token request leaves behind.
 #[derive(Clone, Debug)]
 pub enum Record {
@@ -132,6 +135,19 @@ impl Record {
         match self {
             Self::IssueOnce(_, _, once) => &once.artefacts,
             Self::Issue(..) | Self::Refusal(_) | Self::Reuse(..) => &[],
+        }
+    }
+
+    /// Whether its client loses nothing but the request when the server dies between using up what works once and writing
+    /// the rest.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match self {
+            Self::IssueOnce(_, _, once) => {
+                once.refresh.is_none()
+                    && once.artefacts.iter().all(|artefact| MADE_ANEW.contains(&artefact.kind))
+            }
+            Self::Issue(..) | Self::Refusal(_) => true,
+            Self::Reuse(..) => false,
         }
     }
 
