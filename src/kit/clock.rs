@@ -101,14 +101,19 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
+    /// The time since the start.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+
     /// Seconds since the start.
     pub fn seconds(&self) -> f64 {
-        self.0.elapsed().as_secs_f64()
+        self.elapsed().as_secs_f64()
     }
 
     /// Whole milliseconds since the start.
     pub fn milliseconds(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

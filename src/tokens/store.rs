@@ -273,9 +273,12 @@ pub async fn is_any_unannounced(db: &PgPool) -> sqlx::Result<bool> {
 }
 
 /// Held until the connection closes; false when another holds it. A look at a large tree may take longer than a request.
+/// Commits don't wait for the disk, which all others would wait for too: what a crash of the database loses of the events, it
+/// loses of the mark that they were written, and they are written again.
 pub async fn lock_announcing(db: &mut PgConnection) -> sqlx::Result<bool> {
-    let (locked, _): (bool, String) = sqlx::query_as(
-        "select pg_try_advisory_lock(7163384505), set_config('statement_timeout', '10min', false)",
+    let (locked, _, _): (bool, String, String) = sqlx::query_as(
+        "select pg_try_advisory_lock(7163384505), set_config('statement_timeout', '10min', false),
+             set_config('synchronous_commit', 'off', false)",
     )
     .fetch_one(db)
     .await?;

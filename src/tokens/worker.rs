@@ -9,7 +9,7 @@ use super::revoke::{Anchor, Revocation};
 use super::tree::{Node, Walk};
 use super::{refresh, store};
 use crate::kit::app::App;
-use crate::kit::clock::Time;
+use crate::kit::clock::{Stopwatch, Time};
 use crate::kit::cx::Tenant;
 use crate::kit::error::Result;
 use crate::kit::ids;
@@ -23,6 +23,13 @@ const AHEAD: i64 = 2;
 
 /// How many marks one step announces at the most.
 const MARKS: i64 = 1000;
+
+/// How many events are written one after the other without a rest.
+const AT_ONCE: usize = 10_000;
+
+/// How long the database is left to others after a page beyond those, for the time that the page took. What is written at full
+/// speed fills a segment of the write-ahead log every second, and all commits wait while the next one is made.
+const REST: u32 = 2;
 
 /// How many rows one statement deletes at the most.
 const ROWS: u64 = 5000;
@@ -40,9 +47,10 @@ pub async fn announce(app: &App) -> Result<()> {
     // Taken out of the pool, so that it closes however this ends, and gives the lock free.
     let mut db = app.db.acquire().await?.detach();
     if store::lock_announcing(&mut db).await? {
+        let mut told = 0;
         for mark in store::unannounced(&mut db, MARKS).await? {
             let Some(anchor) = mark.anchor() else { continue };
-            if !tell(app, &mut db, &mark, anchor).await? {
+            if !tell(app, &mut db, &mark, anchor, &mut told).await? {
                 break;
             }
             store::set_announced(&mut db, &mark, app.clock.now()).await?;
@@ -51,10 +59,17 @@ pub async fn announce(app: &App) -> Result<()> {
     Ok(db.close().await?)
 }
 
-/// Writes the events of one mark, a page at a time and each page by itself. Whether it came to the end before the server
-/// was told to stop.
-async fn tell(app: &App, db: &mut PgConnection, mark: &Revocation, anchor: Anchor) -> Result<bool> {
+/// Writes the events of one mark, a page at a time and each page by itself, and counts them. Whether it came to the end
+/// before the server was told to stop.
+async fn tell(
+    app: &App,
+    db: &mut PgConnection,
+    mark: &Revocation,
+    anchor: Anchor,
+    told: &mut usize,
+) -> Result<bool> {
     let mut walk = Walk::as_of(db, &mark.tenant, anchor, mark.marked_at).await?;
+    let mut watch = Stopwatch::start();
     while let Some(nodes) = walk.next(db).await? {
         if app.draining.is_cancelled() {
             return Ok(false);
@@ -64,6 +79,11 @@ async fn tell(app: &App, db: &mut PgConnection, mark: &Revocation, anchor: Ancho
         if !events.is_empty() {
             outbox::write(db, app.clock.now(), &events).await?;
         }
+        *told += events.len();
+        if *told >= AT_ONCE {
+            tokio::time::sleep(watch.elapsed() * REST).await;
+        }
+        watch = Stopwatch::start();
     }
     Ok(true)
 }

@@ -24,6 +24,9 @@ pub type Run<I, O> = for<'a> fn(&'a mut PgConnection, &'a [I]) -> Batch<'a, O>;
 /// How many items one batch takes at the most.
 const MOST: usize = 64;
 
+/// A batch with fewer lets those come along that are about to ask.
+const FEW: usize = 16;
+
 /// How many items may wait. Beyond that the honest answer is that we can't.
 const WAITING: usize = 2048;
 
@@ -130,11 +133,12 @@ where
     async fn next(&self) -> Option<Vec<Item<I, O>>> {
         let mut queue = self.queue.lock().await;
         let mut batch = vec![queue.recv().await?];
-        // Whoever is about to ask does so first: the larger the batch, the less each item costs.
-        tokio::task::yield_now().await;
-        while batch.len() < MOST {
-            let Ok(item) = queue.try_recv() else { break };
-            batch.push(item);
+        take(&mut queue, &mut batch);
+        if batch.len() < FEW {
+            // Whoever is about to ask does so first: the larger the batch, the less each item costs. Not when many wait
+            // already, since then the round through all that can run takes long.
+            tokio::task::yield_now().await;
+            take(&mut queue, &mut batch);
         }
         Some(batch)
     }
@@ -164,13 +168,21 @@ where
         // A connection that died without a word answers nothing and refuses nothing.
         let outcome = tokio::time::timeout(self.longest, (self.run)(&mut connection, inputs)).await;
         let outcome = outcome.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        if outcome.is_ok() {
+        if outcome.as_ref().err().is_none_or(is_of_an_item) {
             self.connection = Some(connection);
         } else {
             // Whatever state it is in, the next batch begins on a new one.
             let _ = connection.close_hard().await;
         }
         outcome
+    }
+}
+
+/// What waits, as far as the batch has room.
+fn take<T>(queue: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) {
+    while batch.len() < MOST {
+        let Ok(item) = queue.try_recv() else { break };
+        batch.push(item);
     }
 }
 
@@ -211,6 +223,13 @@ fn is_unknown(error: &sqlx::Error) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Whether an item is to blame and not the connection: a value that is none, a constraint that it breaks, a lock for which it
+/// would have to wait. To connect again costs more than many a batch.
+fn is_of_an_item(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23") || code == "55P03")
 }
 
 fn stopped() -> Error {

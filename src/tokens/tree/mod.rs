@@ -15,8 +15,8 @@ use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::Result;
 
-/// How many credentials one statement looks at.
-const PAGE: usize = 1000;
+/// How many credentials one statement looks at. What runs beside it waits for no more than this.
+const PAGE: usize = 50;
 
 /// How many anchors one statement takes.
 const ANCHORS: usize = 100;
