@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use chancery::kit::clock::Stopwatch;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
@@ -102,10 +102,10 @@ async fn send_at_pace(
             break;
         }
         let asked = Stopwatch::start();
-        match connection.send(request).await {
-            Ok(_) => times.push(asked.seconds()),
-            Err(error) if error.to_string().starts_with("answered with 503") => refused += 1,
-            Err(error) => return Err(error.context("under overload")),
+        match connection.ask(request).await.context("under overload")? {
+            (200, _) => times.push(asked.seconds()),
+            (503, _) => refused += 1,
+            (status, body) => bail!("answered with {status} under overload: {body}"),
         }
     }
     Ok((times, refused))

@@ -32,4 +32,4 @@ pub use refresh::Reuse;
 pub use revoke::{Anchor, note, note_all, revoke, revoke_by_id};
 pub use store::use_once;
 pub use tree::{DryRun, Tried, changed_by};
-pub use verify::{Found, TokenId, claims_of, find, find_all, payload, raw_claims, verify};
+pub use verify::{Found, TokenId, claims_of, find, find_all, payload, raw_claims, verify, verify_by};

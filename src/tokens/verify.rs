@@ -67,7 +67,12 @@ impl Found {
 
 /// The credential of a presented token, active or not; `None` for anything that is not byte for byte a token of ours.
 pub async fn find(app: &App, token: &str) -> Result<Option<Found>> {
-    let Some(id) = id_of(token, &app.config.limits) else { return Ok(None) };
+    let Some(payload) = payload(token) else { return Ok(None) };
+    find_by(app, token, &payload).await
+}
+
+async fn find_by(app: &App, token: &str, payload: &[u8]) -> Result<Option<Found>> {
+    let Some(id) = id_in(token, payload, &app.config.limits) else { return Ok(None) };
     let found = app.find_token(id).await?;
     Ok(found.filter(|found| digest_matches(&found.token_sha256, token)))
 }
@@ -101,6 +106,11 @@ pub async fn verify(app: &App, token: &str, now: Time) -> Result<Option<Found>> 
     Ok(find(app, token).await?.filter(|found| found.is_active(now)))
 }
 
+/// The same for whoever has the text of its claims already.
+pub async fn verify_by(app: &App, token: &str, payload: &[u8], now: Time) -> Result<Option<Found>> {
+    Ok(find_by(app, token, payload).await?.filter(|found| found.is_active(now)))
+}
+
 /// The claims of a token that was found to be ours.
 pub fn claims_of(token: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&payload(token)?).ok()
@@ -122,6 +132,10 @@ pub struct TokenId {
 }
 
 pub(super) fn id_of(token: &str, limits: &Limits) -> Option<TokenId> {
+    id_in(token, &payload(token)?, limits)
+}
+
+fn id_in(token: &str, payload: &[u8], limits: &Limits) -> Option<TokenId> {
     #[derive(Deserialize)]
     struct Id {
         jti: Uuid,
@@ -131,7 +145,7 @@ pub(super) fn id_of(token: &str, limits: &Limits) -> Option<TokenId> {
     if token.len() > limits.token_bytes {
         return None;
     }
-    let Id { jti, delegation_depth } = serde_json::from_slice(&payload(token)?).ok()?;
+    let Id { jti, delegation_depth } = serde_json::from_slice(payload).ok()?;
     Some(TokenId { jti, is_root: delegation_depth == 0 })
 }
 

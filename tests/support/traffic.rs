@@ -60,6 +60,13 @@ impl Connection {
 
     /// The body of the right answer; anything else is an error, a connection that breaks off as well.
     pub async fn send(&mut self, request: &Request) -> Result<String> {
+        let (status, body) = self.ask(request).await?;
+        ensure!(status == request.status, "answered with {status}: {body}");
+        Ok(body)
+    }
+
+    /// Status and body of any answer.
+    pub async fn ask(&mut self, request: &Request) -> Result<(u16, String)> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => {
@@ -79,8 +86,7 @@ impl Connection {
         if !head.closes {
             self.stream = Some(stream);
         }
-        ensure!(head.status == request.status, "answered with {}: {body}", head.status);
-        Ok(body)
+        Ok((head.status, body))
     }
 
     /// The whole answer, head and body, of a server that closes behind it.
