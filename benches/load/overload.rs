@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu::Used;
 use crate::stage::{Stage, TENANT};
 use crate::table::Bench;
 use crate::traffic::{Connection, Request, Work, count, drive_for, percentile};
@@ -23,39 +24,45 @@ const TIMES: f64 = 4.0;
 /// How often something is revoked meanwhile.
 const BETWEEN_REVOCATIONS: Duration = Duration::from_millis(100);
 
+/// The rates at which the sustainable one is looked for, as parts of what the server serves to those who wait for its answers.
+const SHARES: [f64; 6] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5];
+
 /// Runs the step and prints its table.
 pub(crate) async fn measure(bench: &Bench, stage: &Stage) -> Result<()> {
-    let (address, meter) = &bench.server;
+    let (address, _) = &bench.server;
     let work = Arc::new(Work::from(stage.issue.clone()).keeping());
-    let calm = drive_for(bench.seconds, *address, bench.connections, work).await;
-    ensure!(calm.failures.is_empty(), "before the overload: {:#?}", &calm.failures[..1]);
-    let rate = calm.per_second() * TIMES;
-    let before = meter.memory()?;
+    let closed = drive_for(bench.seconds, *address, bench.connections, work).await;
+    ensure!(closed.failures.is_empty(), "before the overload: {:#?}", &closed.failures[..1]);
+    let (rate, calm) = sustainable(bench, stage, closed.per_second()).await?;
     // Twice, so that what connections hold shows apart from what time adds.
-    let first = flood(*address, stage, rate, bench.seconds).await?;
-    let between = meter.memory()?;
+    let first = flood(bench, stage, rate * TIMES).await?;
     let stop = CancellationToken::new();
-    let revoking = tokio::spawn(revoke(*address, ids(&calm.bodies)?, stop.clone()));
-    let second = flood(*address, stage, rate, bench.seconds).await?;
+    let revoking = tokio::spawn(revoke(*address, ids(&closed.bodies)?, stop.clone()));
+    let second = flood(bench, stage, rate * TIMES).await?;
     stop.cancel();
     let revoked = revoking.await??;
-    let after = meter.memory()?;
     let slowest = revoked.iter().copied().fold(0.0, f64::max) * 1000.0;
     println!(
-        "\n| issuance | asked a second | served | 503 | p99 ms of what was served | RSS afterwards MiB |"
+        "\n| issuance | asked a second | served | 503 | p99 ms of what was served | cores: server | Postgres | generator | RSS MiB |"
     );
-    println!("|---|---|---|---|---|---|");
-    let row = |name: &str, run: &Flood, memory: u64| {
-        let (served, refused) = (count(run.times.len()) / run.seconds, count(run.refused) / run.seconds);
-        let p99 = percentile(&run.times, 0.99);
-        println!("| {name} | {:.0} | {served:.0} | {refused:.0} | {p99:.1} | {memory} |", served + refused);
-    };
-    let calm = Flood { seconds: calm.seconds, times: calm.times, refused: 0 };
-    row("calm", &calm, before.0);
-    row("overload", &first, between.0);
-    row("overload again", &second, after.0);
-    println!("\n{} revocations meanwhile, in {slowest:.0} ms at the most\n", revoked.len());
+    println!("|---|---|---|---|---|---|---|---|---|");
+    calm.print("sustainable");
+    first.print("overload");
+    second.print("overload again");
+    println!("\n{:.0} a second to those who wait for their answers", closed.per_second());
+    println!("{} revocations meanwhile, in {slowest:.0} ms at the most\n", revoked.len());
     Ok(())
+}
+
+/// The highest rate at which nobody is refused when requests come at their own pace, and what came of it.
+async fn sustainable(bench: &Bench, stage: &Stage, most: f64) -> Result<(f64, Flood)> {
+    for share in SHARES {
+        let run = flood(bench, stage, most * share).await?;
+        if run.refused == 0 {
+            return Ok((most * share, run));
+        }
+    }
+    bail!("half the rate is not served either");
 }
 
 /// What came of a flood: the times of the right answers, ascending, and how many were refused.
@@ -63,24 +70,46 @@ struct Flood {
     seconds: f64,
     times: Vec<f64>,
     refused: usize,
+    used: Used,
+    /// What the server holds afterwards, in MiB.
+    memory: u64,
 }
 
-async fn flood(address: SocketAddr, stage: &Stage, rate: f64, seconds: f64) -> Result<Flood> {
+impl Flood {
+    fn print(&self, name: &str) {
+        let each_second = |number: usize| count(number) / self.seconds;
+        let (served, refused) = (each_second(self.times.len()), each_second(self.refused));
+        let cores = |seconds: f64| seconds / self.seconds;
+        println!(
+            "| {name} | {:.0} | {served:.0} | {refused:.0} | {:.1} | {:.2} | {:.2} | {:.2} | {} |",
+            served + refused,
+            percentile(&self.times, 0.99),
+            cores(self.used.server),
+            cores(self.used.postgres),
+            cores(self.used.generator),
+            self.memory
+        );
+    }
+}
+
+async fn flood(bench: &Bench, stage: &Stage, rate: f64) -> Result<Flood> {
+    let (address, meter) = &bench.server;
     let requests = Arc::new(stage.issue.clone());
     let pace = Duration::from_secs_f64(count(CONNECTIONS) / rate);
+    let before = meter.read()?;
     let watch = Stopwatch::start();
     let senders: Vec<_> = (0..CONNECTIONS)
-        .map(|number| tokio::spawn(send_at_pace(address, requests.clone(), number, pace, seconds)))
+        .map(|number| tokio::spawn(send_at_pace(*address, requests.clone(), number, pace, bench.seconds)))
         .collect();
-    let mut flood = Flood { seconds: 0.0, times: Vec::new(), refused: 0 };
+    let (mut times, mut refused) = (Vec::new(), 0);
     for sender in senders {
-        let (times, refused) = sender.await??;
-        flood.times.extend(times);
-        flood.refused += refused;
+        let (own, others) = sender.await??;
+        times.extend(own);
+        refused += others;
     }
-    flood.seconds = watch.seconds();
-    flood.times.sort_by(f64::total_cmp);
-    Ok(flood)
+    let (seconds, used) = (watch.seconds(), meter.read()?.since(&before));
+    times.sort_by(f64::total_cmp);
+    Ok(Flood { seconds, times, refused, used, memory: meter.memory()?.0 })
 }
 
 /// Sends one request after the other, each at its time or as soon as the one before it was answered. Anything but a token
@@ -93,6 +122,8 @@ async fn send_at_pace(
     seconds: f64,
 ) -> Result<(Vec<f64>, usize)> {
     let mut connection = Connection::new(address);
+    // Each at a moment of its own, not all in one burst.
+    tokio::time::sleep(pace.mul_f64(count(number) / count(CONNECTIONS))).await;
     let mut timer = tokio::time::interval(pace);
     timer.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (watch, mut times, mut refused) = (Stopwatch::start(), Vec::new(), 0);
