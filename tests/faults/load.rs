@@ -37,7 +37,7 @@ pub struct Load {
 }
 
 struct Shared {
-    urls: Vec<String>,
+    urls: Mutex<Vec<String>>,
     over: AtomicBool,
     good: AtomicUsize,
     answers: AtomicUsize,
@@ -60,7 +60,7 @@ struct Worker {
 impl Load {
     /// `number` tells it from the others of the site.
     pub async fn start(site: &Site, number: usize) -> Result<Self> {
-        let urls: Vec<String> = site.servers.iter().map(crate::process::Server::url).collect();
+        let urls = urls(site);
         let mut client = Client::connect(&urls[0]).await?;
         let metadata = client.get("/.well-known/oauth-authorization-server").await?;
         let issuer = metadata.text("/issuer")?;
@@ -76,7 +76,7 @@ impl Load {
         }
         let token = client.exchange(&made[0].1).await?.text("/access_token")?;
         let shared = Arc::new(Shared {
-            urls,
+            urls: Mutex::new(urls),
             over: AtomicBool::new(false),
             good: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
@@ -89,6 +89,11 @@ impl Load {
             tokio::spawn(worker.work())
         };
         Ok(Self { workers: made.into_iter().map(start).collect(), shared })
+    }
+
+    /// Tells the clients where the servers are, once one of them was started anew.
+    pub fn moves_to(&self, site: &Site) {
+        *self.shared.urls.lock().unwrap() = urls(site);
     }
 
     /// A token that nobody revokes.
@@ -185,14 +190,15 @@ impl Worker {
                 active.is_none_or(|it| it.body["active"] == true),
                 "a token that was just issued is no good"
             );
-            self.revoke(&one, &other, &token).await?;
+            self.revoke(turn, &token).await?;
         }
         self.issue(&other, &key).await?;
         self.present_twice(&one, &other).await
     }
 
     fn url(&self, turn: usize) -> String {
-        self.shared.urls[turn % self.shared.urls.len()].clone()
+        let urls = self.shared.urls.lock().unwrap();
+        urls[turn % urls.len()].clone()
     }
 
     async fn issue(&mut self, url: &str, body: &Value) -> Result<Option<String>> {
@@ -204,14 +210,15 @@ impl Worker {
     }
 
     /// Until it is told that it is done (I5); from then on no server lets the token pass (I2).
-    async fn revoke(&mut self, one: &str, other: &str, token: &str) -> Result<()> {
+    async fn revoke(&mut self, turn: usize, token: &str) -> Result<()> {
         let body = json!({ "token": token });
         let began = Instant::now();
         while began.elapsed() < 2 * PATIENCE {
-            if let Some(answer) = self.send(one, "/oauth2/token/revoke", &body).await? {
+            let (one, other) = (self.url(turn), self.url(turn + 1));
+            if let Some(answer) = self.send(&one, "/oauth2/token/revoke", &body).await? {
                 ensure!(answer.status == 200, "{answer:?}");
                 self.told.revoked.push(token.to_owned());
-                let active = self.send(other, "/oauth2/token/introspect", &body).await?;
+                let active = self.send(&other, "/oauth2/token/introspect", &body).await?;
                 ensure!(active.is_none_or(|it| it.body["active"] == false), "a revoked token passes");
                 return Ok(());
             }
@@ -266,6 +273,10 @@ impl Worker {
         self.shared.good.fetch_add(1, Ordering::SeqCst);
         Ok(Some(answer))
     }
+}
+
+fn urls(site: &Site) -> Vec<String> {
+    site.servers.iter().map(crate::process::Server::url).collect()
 }
 
 /// One request on a connection of its own. A server that is being killed gives no answer; one that lives must.

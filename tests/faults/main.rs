@@ -58,6 +58,7 @@ async fn servers_that_are_killed_lose_nothing_they_answered() -> Result<()> {
         let load = Load::start(&site, round).await?;
         load.reaches(60 + 23 * (round % 5)).await?;
         site.kill_and_start_again(round % 2)?;
+        load.moves_to(&site);
         load.reaches(60).await?;
         site.check(load.end().await?).await?;
     }
