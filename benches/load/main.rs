@@ -116,6 +116,12 @@ async fn measure(bench: &mut Bench, stage: &Stage) -> Result<()> {
             bench.step(&name, |_| Ok(Work::from(requests.clone())), &mut Vec::new()).await?;
         }
     }
+    if bench.is_wanted("tenants") {
+        let [issue, introspect] = stage.in_tenants(stage::TENANTS).await?;
+        for (name, requests) in [("tenants: issuance", issue), ("tenants: introspection", introspect)] {
+            bench.step(name, |_| Ok(Work::from(requests.clone())), &mut Vec::new()).await?;
+        }
+    }
     let last = bench.bare().await?;
     bench.rows.push(last);
     Ok(())

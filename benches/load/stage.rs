@@ -20,6 +20,9 @@ const AGENTS: usize = 200;
 /// How deep the tokens stand whose introspection is compared. A root has 0.
 pub(crate) const DEPTHS: [usize; 3] = [1, 3, 10];
 
+/// How many tenants take turns in the step that is about them.
+pub(crate) const TENANTS: usize = 1000;
+
 /// Chains of each depth.
 const CHAINS: usize = 50;
 
@@ -80,18 +83,14 @@ impl Stage {
         for (id, _) in &agents {
             send("/admin/may-act", json!({ "from_id": actor, "to_id": id }), 201).await?;
         }
-        let form = |key: &str| {
-            let pairs = [("grant_type", "api_key"), ("api_key", key), ("scope", "data:read")];
-            Request::form("/oauth2/token", &pairs)
-        };
-        let issue: Vec<Request> = agents.iter().map(|(_, key)| form(key)).collect();
+        let issue: Vec<Request> = agents.iter().map(|(_, key)| by_key(key)).collect();
         let mut connection = Connection::new(address);
         let mut bodies = Vec::new();
         for request in &issue {
             bodies.push(connection.send(request).await?);
         }
         let subjects = tokens(&bodies)?;
-        let own = tokens(&[connection.send(&form(&own_key)).await?])?.remove(0);
+        let own = tokens(&[connection.send(&by_key(&own_key)).await?])?.remove(0);
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
         let mut stage = Self {
             address,
@@ -151,6 +150,24 @@ impl Stage {
         Ok((Request::new("POST", "/oauth2/token", &[FORM, &proof], body), key))
     }
 
+    /// A token for an agent in each of so many tenants, and a look at it.
+    pub(crate) async fn in_tenants(&self, tenants: usize) -> Result<[Vec<Request>; 2]> {
+        let mut connection = Connection::new(self.address);
+        let (mut issue, mut bodies) = (Vec::new(), Vec::new());
+        for number in 0..tenants {
+            let account = format!("X-Account-ID: tenant-{number}");
+            let body = json!({ "name": "Agent", "external_id": "agent", "created_by": "load@example.com" });
+            let headers = [account.as_str(), TENANT[1], TENANT[2]];
+            let register =
+                Request::new("POST", "/agents/register", &headers, &body.to_string()).expecting(201);
+            let agent: Value = serde_json::from_str(&connection.send(&register).await?)?;
+            let request = by_key(agent["api_key"].as_str().context("no API key")?);
+            bodies.push(connection.send(&request).await?);
+            issue.push(request);
+        }
+        Ok([issue, introspections(&tokens(&bodies)?)])
+    }
+
     /// Looks at tokens so deep, each the end of a chain that the acting agent made of a token of its own.
     pub(crate) async fn chains(&self, depth: usize) -> Result<Vec<Request>> {
         let mut connection = Connection::new(self.address);
@@ -166,6 +183,11 @@ impl Stage {
         }
         Ok(introspections(&ends))
     }
+}
+
+fn by_key(key: &str) -> Request {
+    let pairs = [("grant_type", "api_key"), ("api_key", key), ("scope", "data:read")];
+    Request::form("/oauth2/token", &pairs)
 }
 
 /// The tokens of answers.
