@@ -11,7 +11,11 @@ use crate::kit::error::Result;
 pub(super) fn start(config: &Config) -> Result<()> {
     // Postgres says that what exists is skipped at every start of a server; that is no news.
     let filter = EnvFilter::try_new(format!("sqlx::postgres::notice=warn,{}", config.log.level))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written, as on a full disk, is lost. To say so there would be a panic of whoever wrote it.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let started = if config.log_json() {
         logs.json().flatten_event(true).try_init()
     } else {

@@ -26,6 +26,7 @@ mod support;
 mod check;
 mod load;
 mod relay;
+mod scarce;
 mod site;
 
 use std::path::PathBuf;
