@@ -23,6 +23,9 @@ const DESCENDANTS: usize = 100_000;
 /// The request whose audit row the database refuses.
 const POISONED: &str = "poisoned";
 
+/// Keys a second that are none, from an address that is never locked out.
+const WRONG_KEYS: f64 = 1000.0;
+
 /// How often such a request comes.
 const BETWEEN_POISONED: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,8 @@ pub(crate) async fn measure(bench: &Bench, stage: &Stage, data_dir: &Path) -> Re
     let second = street.alone().await?;
     let poisoned = street.beside_poisoned(&mut db).await?;
     let third = street.alone().await?;
+    let (guessed, grown) = street.beside_wrong_keys().await?;
+    let fourth = street.alone().await?;
     let (revoked, events, beside_tree) = street.beside_tree(&mut db, &tree).await?;
     let last = street.alone().await?;
     first.print("alone", None);
@@ -63,9 +68,14 @@ pub(crate) async fn measure(bench: &Bench, stage: &Stage, data_dir: &Path) -> Re
     second.print("alone", None);
     poisoned.print("beside records that spoil their batch", Some([&second, &third]));
     third.print("alone", None);
-    beside_tree.print(&format!("while {DESCENDANTS} are revoked and announced"), Some([&third, &last]));
+    guessed.print(&format!("beside {WRONG_KEYS} wrong keys a second"), Some([&third, &fourth]));
+    fourth.print("alone", None);
+    beside_tree.print(&format!("while {DESCENDANTS} are revoked and announced"), Some([&fourth, &last]));
     last.print("alone", None);
-    println!("\nThe tree was revoked in {:.1} ms and announced in {events:.1} s.", revoked * 1000.0);
+    println!(
+        "\nThe wrong keys took {grown} MiB. The tree was revoked in {:.1} ms and announced in {events:.1} s.",
+        revoked * 1000.0
+    );
     Ok(())
 }
 
@@ -130,6 +140,22 @@ impl Street<'_> {
         sqlx::query("alter table audit_events drop constraint poisoned").execute(db).await?;
         anyhow::ensure!(refused > 0, "no request was refused for its audit row");
         measured
+    }
+
+    /// Somebody tries keys. Answers also by how many MiB the server grew.
+    async fn beside_wrong_keys(&self) -> Result<(Measured, u64)> {
+        let (address, meter) = &self.bench.server;
+        let guess = |number: usize| {
+            let pairs = [("grant_type", "api_key"), ("api_key", &format!("zid_sk_{number:043}"))];
+            Request::form("/oauth2/token", &pairs).expecting(400)
+        };
+        let before = meter.memory()?.0;
+        let stop = CancellationToken::new();
+        let guesses = steady(*address, WRONG_KEYS, (0..1000).map(guess).collect(), stop.clone());
+        let (guesses, measured) = tokio::join!(guesses, self.run_for_a_step(&stop));
+        let guesses = guesses?;
+        anyhow::ensure!(guesses.failures.is_empty(), "a wrong key: {:?}", guesses.failures.first());
+        Ok((measured?, meter.memory()?.0.saturating_sub(before)))
     }
 
     /// Until everything is told. Answers also the seconds of the revocation, and until its last event.
