@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use chancery::tokens::claims_of;
 use serde_json::json;
 use sqlx::Connection;
 use tokio::task::block_in_place;
@@ -102,17 +103,11 @@ async fn what_stood_stands_after_a_restore_and_what_was_revoked_does_not() -> Re
     let before = server_jwks(&server.url()).await?;
 
     // The server runs on while its database is dumped, as in a nightly backup.
-    let dump = site.home.path().join("dump.sql");
-    let dump_text = dump.to_str().context("a path")?;
-    finish(&old, "pg_dump", &old_url, &["--no-owner", "--file", dump_text])?;
-    let new = Database::start("restore-db").await?;
-    let new_url = new.create("restored").await?;
-    finish(&new, "psql", &new_url, &["--quiet", "--set=ON_ERROR_STOP=1", "--file", dump_text])?;
+    let dump = dump(&old, &old_url, &site)?;
     drop(server);
     old.postgres.stop().await;
+    let (new, elsewhere) = restore(&dump, &site, "restore").await?;
 
-    let elsewhere =
-        Site { home: Home::new("restore")?, url: new_url, master_key: copy(&site)?, more: refresh.to_vec() };
     let server = elsewhere.server()?;
     assert_eq!(server_jwks(&server.url()).await?, before, "the same keys");
     check(&issued, &server.url(), &verifier).await?;
@@ -128,6 +123,62 @@ async fn what_stood_stands_after_a_restore_and_what_was_revoked_does_not() -> Re
     db.close().await?;
     println!("{} tokens, 2 revoked ones, 2 API keys, 1 admin key outlived the restore", issued.good.len());
     Ok(())
+}
+
+/// The database is replaced by one that is behind, as after a failover to a standby that lagged. What was issued since is
+/// unknown and so inactive; what was revoked since stands until it is revoked again, from an export of the audit log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_revoked_after_the_dump_is_revoked_again_from_the_audit_log() -> Result<()> {
+    let old = Database::start("behind-db").await?;
+    let old_url = old.create("dumped").await?;
+    let site = Site::new("behind", old_url.clone(), &[])?;
+    let server = site.server()?;
+    let mut admin = Client::connect(&server.url()).await?.bearer(&site.admin_key()?);
+    let api_key = admin.register("kept").await?.text("/api_key")?;
+    let revoked = admin.exchange(&api_key).await?.text("/access_token")?;
+    let stands = admin.exchange(&api_key).await?.text("/access_token")?;
+    let dump = dump(&old, &old_url, &site)?;
+    let jti = claims_of(&revoked).context("no claims")?["jti"].as_str().context("no jti")?.to_owned();
+    ensure!(admin.post(&format!("/credentials/{jti}/revoke"), &json!({})).await?.status == 200);
+    ensure!(!passes(&server.url(), &revoked).await?);
+    let later = admin.exchange(&api_key).await?.text("/access_token")?;
+    let days =
+        json!({ "since": "2000-01-01", "until": "2100-01-01", "action": "token.revoked", "format": "json" });
+    let export = admin.post("/audit-logs/export", &days).await?;
+    ensure!(export.status == 200, "{export:?}");
+    drop(server);
+    old.postgres.stop().await;
+
+    let (_new, elsewhere) = restore(&dump, &site, "behind-restore").await?;
+    let server = elsewhere.server()?;
+    let url = server.url();
+    ensure!(passes(&url, &stands).await? && !passes(&url, &later).await?);
+    ensure!(passes(&url, &revoked).await?, "the loss that the procedure is for did not happen");
+    let mut admin = Client::connect(&url).await?.bearer(&elsewhere.admin_key()?);
+    let rows = export.body.as_array().context("no rows")?;
+    ensure!(rows.len() == 1, "{rows:?}");
+    for row in rows {
+        let jti = row["target_id"].as_str().context("no target")?;
+        ensure!(admin.post(&format!("/credentials/{jti}/revoke"), &json!({})).await?.status == 200);
+    }
+    ensure!(passes(&url, &stands).await? && !passes(&url, &revoked).await?);
+    Ok(())
+}
+
+fn dump(database: &Database, url: &str, site: &Site) -> Result<PathBuf> {
+    let path = site.home.path().join("dump.sql");
+    finish(database, "pg_dump", url, &["--no-owner", "--file", path.to_str().context("a path")?])?;
+    Ok(path)
+}
+
+/// A new cluster from a dump, and a site on it with the same master key and settings.
+async fn restore(dump: &Path, site: &Site, name: &str) -> Result<(Database, Site)> {
+    let new = Database::start(&format!("{name}-db")).await?;
+    let url = new.create("restored").await?;
+    let file = dump.to_str().context("a path")?;
+    finish(&new, "psql", &url, &["--quiet", "--set=ON_ERROR_STOP=1", "--file", file])?;
+    let elsewhere = Site { home: Home::new(name)?, url, master_key: copy(site)?, more: site.more.clone() };
+    Ok((new, elsewhere))
 }
 
 /// The master key is kept beside the backups, not in them.
