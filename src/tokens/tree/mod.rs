@@ -15,8 +15,11 @@ use crate::kit::clock::Time;
 use crate::kit::cx::{Cx, Tenant};
 use crate::kit::error::Result;
 
-/// How many credentials one statement looks at. What runs beside it waits for no more than this.
-const PAGE: usize = 50;
+/// How many credentials one statement looks at.
+const PAGE: usize = 1000;
+
+/// The same where nobody waits for the end: what runs beside it waits for no more than this.
+const SMALL_PAGE: usize = 50;
 
 /// How many anchors one statement takes.
 const ANCHORS: usize = 100;
@@ -96,6 +99,7 @@ pub struct Walk<'a> {
     tenant: &'a Tenant,
     /// Only marks before this moment count; `None` counts all.
     before: Option<Time>,
+    page: usize,
     /// Met and not yet looked at.
     met: VecDeque<Uuid>,
     /// Looked at; their children were not fetched yet.
@@ -109,14 +113,14 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// Begins at what rests on the anchors themselves; every mark counts.
     pub async fn from(db: &mut PgConnection, tenant: &'a Tenant, anchors: &[Anchor]) -> Result<Self> {
-        Self::begin(db, tenant, anchors, None).await
+        Self::begin(db, tenant, anchors, None, PAGE).await
     }
 
     /// The same as it was when the anchor was marked: marks before that moment count. Nothing is left out for having been
     /// issued later: a mark bears the time of its request, and is committed, maybe after waiting for a lock, when more has
     /// been issued, at other servers by other clocks. So a token that was born inactive may be among them.
     pub async fn as_of(db: &mut PgConnection, tenant: &'a Tenant, anchor: Anchor, at: Time) -> Result<Self> {
-        Self::begin(db, tenant, &[anchor], Some(at)).await
+        Self::begin(db, tenant, &[anchor], Some(at), SMALL_PAGE).await
     }
 
     async fn begin(
@@ -124,9 +128,10 @@ impl<'a> Walk<'a> {
         tenant: &'a Tenant,
         anchors: &[Anchor],
         before: Option<Time>,
+        page: usize,
     ) -> Result<Self> {
         let (met, parents, seen) = (VecDeque::new(), VecDeque::new(), HashSet::new());
-        let mut walk = Self { tenant, before, met, parents, anchored: true, seen };
+        let mut walk = Self { tenant, before, page, met, parents, anchored: true, seen };
         for anchors in anchors.chunks(ANCHORS) {
             walk.meet(store::anchored(db, tenant, anchors).await?);
         }
@@ -140,10 +145,10 @@ impl<'a> Walk<'a> {
                 return Ok(None);
             }
             self.anchored = false;
-            let parents = page(&mut self.parents);
+            let parents = page(&mut self.parents, self.page);
             self.meet(store::children(db, self.tenant, &parents).await?);
         }
-        let jtis = page(&mut self.met);
+        let jtis = page(&mut self.met, self.page);
         let mut nodes = store::nodes(db, self.tenant, &jtis, self.before, self.anchored).await?;
         nodes.retain(|node| !node.ended);
         self.parents.extend(nodes.iter().map(|node| node.jti));
@@ -155,8 +160,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn page(queue: &mut VecDeque<Uuid>) -> Vec<Uuid> {
-    queue.drain(..queue.len().min(PAGE)).collect()
+fn page(queue: &mut VecDeque<Uuid>, most: usize) -> Vec<Uuid> {
+    queue.drain(..queue.len().min(most)).collect()
 }
 
 #[cfg(test)]
